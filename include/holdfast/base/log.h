@@ -1,0 +1,94 @@
+// Logging that never blocks the thread that logs. Lines go into a bounded buffer for each sink; one
+// writer thread empties it with write(2). A full buffer drops the line and counts it.
+//
+// Contract: LogSink is thread-safe; append() holds a lock only to copy the line. Lines appear whole
+// and in order for each thread. The destructor writes what is left, for at most a second, so that a
+// reader that is gone cannot keep the process.
+// Limits: 1 MiB of unwritten lines for each sink.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <initializer_list>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "holdfast/base/time.h"
+
+namespace holdfast {
+
+class LogSink {
+ public:
+  /// Writes to `fd`, which stays the caller's.
+  explicit LogSink(int fd);
+  ~LogSink();
+  LogSink(const LogSink&) = delete;
+  LogSink& operator=(const LogSink&) = delete;
+
+  /// Queues one line; `line` carries its newline. Returns false if it was dropped (and counted).
+  bool append(std::string_view line);
+  /// Lines dropped since the start because the buffer was full or the descriptor failed.
+  std::uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
+
+  static constexpr std::size_t max_buffered = 1u << 20;
+
+ private:
+  void run();
+  bool write_all(std::string_view text);
+
+  const int fd_;
+  std::atomic<std::uint64_t> dropped_{0};
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::string pending_;
+  bool stopping_ = false;
+  TimePoint stop_deadline_{};
+  std::thread writer_;
+};
+
+enum class LogLevel : std::uint8_t { debug, info, warn, error };
+enum class LogFormat : std::uint8_t { json, text };
+
+std::string_view name(LogLevel level);
+
+/// One key and value of a log line. Numbers stay numbers in JSON.
+struct LogField {
+  LogField(std::string_view k, std::string_view v) : key(k), text(v) {}
+  LogField(std::string_view k, const char* v) : key(k), text(v) {}
+  LogField(std::string_view k, const std::string& v) : key(k), text(v) {}
+  LogField(std::string_view k, std::int64_t v) : key(k), number(v), is_number(true) {}
+  LogField(std::string_view k, int v) : LogField(k, std::int64_t{v}) {}
+  LogField(std::string_view k, std::size_t v) : LogField(k, static_cast<std::int64_t>(v)) {}
+
+  std::string_view key;
+  std::string_view text;
+  std::int64_t number = 0;
+  bool is_number = false;
+};
+
+/// The operational log: events of the process (start, reload, breaker), on stderr.
+/// Secrets never go in: no query, no Authorization, no Cookie, no key.
+class Logger {
+ public:
+  Logger(LogSink& sink, LogLevel level, LogFormat format) : sink_(sink), level_(level), format_(format) {}
+
+  void log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {});
+  void configure(LogLevel level, LogFormat format) { level_ = level; format_ = format; }
+
+ private:
+  LogSink& sink_;
+  std::atomic<LogLevel> level_;
+  std::atomic<LogFormat> format_;
+};
+
+/// Appends `text` as the inside of a JSON string: quotes, backslashes, control characters and bytes
+/// that are not UTF-8 escaped.
+void append_json_escaped(std::string& out, std::string_view text);
+
+/// Appends an RFC 3339 time in UTC with milliseconds, "2026-01-02T03:04:05.678Z".
+void append_rfc3339(std::string& out, WallTime time);
+
+}  // namespace holdfast

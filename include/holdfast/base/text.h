@@ -1,0 +1,45 @@
+// Small functions on ASCII text. HTTP is octets, so none of them knows a locale.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace holdfast {
+
+constexpr char ascii_lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
+constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+/// Equal but for the case of A to Z.
+bool iequals(std::string_view a, std::string_view b);
+std::string to_lower(std::string_view text);
+
+/// Without spaces and tabs at both ends (OWS, RFC 9110 §5.6.3).
+std::string_view trim(std::string_view text);
+
+/// All of `text` as 1*DIGIT; nullopt for anything else, and on overflow.
+std::optional<std::uint64_t> parse_decimal(std::string_view text);
+
+/// The known name nearest to `word` (Damerau-Levenshtein, at most a third of its letters away), or "".
+/// For "did you mean" only.
+template <class Names>
+std::string_view nearest(std::string_view word, const Names& names);
+
+std::size_t edit_distance(std::string_view a, std::string_view b);
+
+template <class Names>
+std::string_view nearest(std::string_view word, const Names& names) {
+  std::string_view best;
+  std::size_t best_distance = word.size() / 3 + 1;
+  for (std::string_view candidate : names) {
+    const std::size_t distance = edit_distance(word, candidate);
+    if (distance <= best_distance && (best.empty() || distance < best_distance)) {
+      best = candidate;
+      best_distance = distance;
+    }
+  }
+  return best;
+}
+
+}  // namespace holdfast

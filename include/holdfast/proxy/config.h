@@ -1,0 +1,143 @@
+// Config: everything the configuration file says, checked and resolved, as plain values.
+//
+// Contract: built by app/config_loader, immutable afterwards, shared by all workers through one pointer.
+// Every route holds its effective policies: [defaults], [upstream.NAME] and [[route]] are merged, key by
+// key, when the file is read, so that nothing is looked up in a request's path. std::nullopt means "off".
+// The defaults here are contract.md §2's; a test compares the two.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "holdfast/base/log.h"
+#include "holdfast/base/time.h"
+#include "holdfast/http/method.h"
+#include "holdfast/net/address.h"
+#include "holdfast/policy/balancer.h"
+#include "holdfast/policy/breaker.h"
+#include "holdfast/policy/condition.h"
+#include "holdfast/policy/retry.h"
+#include "holdfast/policy/timeout.h"
+
+namespace holdfast::proxy {
+
+enum class UnderscoreHeaders : std::uint8_t { drop, reject, pass };
+enum class AccessLog : std::uint8_t { all, errors, off };
+
+struct ServerConfig {
+  std::string name = "holdfast";
+  std::optional<int> workers;  // nullopt: "auto"
+  std::uint64_t max_connections = 10000;
+  Duration drain_timeout = std::chrono::seconds(25);
+  std::optional<Duration> header_timeout = std::chrono::seconds(10);
+  std::optional<Duration> idle_timeout = std::chrono::seconds(75);
+  std::optional<std::uint64_t> min_body_rate = 240;  // bytes a second
+  std::uint64_t max_target_bytes = 16 * 1024;
+  std::uint64_t max_header_bytes = 64 * 1024;
+  std::uint64_t max_headers = 128;
+  std::optional<std::uint64_t> max_body_bytes;
+  UnderscoreHeaders underscore_headers = UnderscoreHeaders::drop;
+  std::vector<net::Cidr> trusted_proxies;
+};
+
+struct LogConfig {
+  LogLevel level = LogLevel::info;
+  LogFormat format = LogFormat::json;
+  AccessLog access = AccessLog::all;
+};
+
+struct AdminConfig {
+  std::optional<net::ListenAddress> listen;  // nullopt: "off"; the loader sets the default
+  std::vector<std::string> hosts;            // lower case, without port
+};
+
+struct ListenerConfig {
+  std::string name;
+  net::ListenAddress listen;
+};
+
+struct EndpointConfig {
+  net::Endpoint endpoint;
+  std::string url;  // as written, for logs and the admin listener
+  std::uint32_t weight = 1;
+};
+
+struct PoolOptions {
+  std::uint64_t max_connections = 1024;
+  std::uint64_t max_pending = 1024;
+  std::optional<Duration> idle_timeout = std::chrono::seconds(60);
+  std::optional<std::uint64_t> max_requests;
+};
+
+enum class HostHeader : std::uint8_t { automatic, preserve, upstream };
+
+struct UpstreamConfig {
+  std::string name;
+  std::vector<EndpointConfig> endpoints;  // at least one
+  policy::BalanceKind balance = policy::BalanceKind::least_request;
+  Duration dns_refresh = std::chrono::seconds(30);
+  HostHeader host_header = HostHeader::automatic;
+  PoolOptions pool;
+  policy::BreakerOptions breaker;
+};
+
+using HeaderList = std::vector<std::pair<std::string, std::string>>;
+
+struct MatchConfig {
+  std::string listener;  // "": any
+  std::string host;      // lower case, no port; "*.x" matches labels before .x; "": any
+  enum class PathKind : std::uint8_t { any, exact, prefix, regex } path_kind = PathKind::any;
+  std::string path;
+  std::vector<std::string> methods;  // empty: any
+  HeaderList headers;                // all must be there with that value
+};
+
+/// An answer made of configuration alone. A body_file has been read when the file was loaded.
+struct StaticResponse {
+  int status = 200;
+  HeaderList headers;
+  std::string body;
+};
+
+struct RewriteConfig {
+  std::string strip_prefix;
+  std::string host;
+  HeaderList set_headers;
+  std::vector<std::string> remove_headers;  // lower case
+};
+
+/// One [[route.fallback]]: exactly one of `response` and `upstream` is used.
+struct FallbackConfig {
+  policy::ConditionSet on;
+  StaticResponse response;
+  std::string upstream;  // "": `response`
+};
+
+struct RouteConfig {
+  std::string name;
+  MatchConfig match;
+  std::string upstream;                   // "": `respond`
+  std::optional<StaticResponse> respond;  // set exactly if `upstream` is ""
+  RewriteConfig rewrite;
+  std::vector<std::string> upgrade;   // lower case protocols
+  std::vector<std::string> trailers;  // lower case field names
+  policy::TimeoutOptions timeout;
+  policy::RetryOptions retry;
+  std::vector<FallbackConfig> fallbacks;
+};
+
+struct Config {
+  ServerConfig server;
+  LogConfig log;
+  AdminConfig admin;
+  std::vector<ListenerConfig> listeners;  // at least one
+  std::map<std::string, UpstreamConfig> upstreams;
+  std::vector<RouteConfig> routes;  // in the file's order: the first that matches wins
+};
+
+}  // namespace holdfast::proxy
