@@ -37,13 +37,16 @@ class LogSink {
 
  private:
   void run();
-  bool write_all(std::string_view text);
+  void write_all(std::string_view text);
+  bool wait_writable();
+  Duration time_to_stop();
 
   const int fd_;
   std::atomic<std::uint64_t> dropped_{0};
   std::mutex mutex_;
   std::condition_variable wake_;
   std::string pending_;
+  std::size_t writing_ = 0;  // bytes the writer has taken out of pending_ and not finished
   bool stopping_ = false;
   TimePoint stop_deadline_{};
   std::thread writer_;
@@ -73,10 +76,14 @@ struct LogField {
 /// Secrets never go in: no query, no Authorization, no Cookie, no key.
 class Logger {
  public:
-  Logger(LogSink& sink, LogLevel level, LogFormat format) : sink_(sink), level_(level), format_(format) {}
+  Logger(LogSink& sink, LogLevel level, LogFormat format)
+      : sink_(sink), level_(level), format_(format) {}
 
   void log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields = {});
-  void configure(LogLevel level, LogFormat format) { level_ = level; format_ = format; }
+  void configure(LogLevel level, LogFormat format) {
+    level_ = level;
+    format_ = format;
+  }
 
  private:
   LogSink& sink_;

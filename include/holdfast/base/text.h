@@ -21,17 +21,15 @@ std::string_view trim(std::string_view text);
 /// All of `text` as 1*DIGIT; nullopt for anything else, and on overflow.
 std::optional<std::uint64_t> parse_decimal(std::string_view text);
 
-/// The known name nearest to `word` (Damerau-Levenshtein, at most a third of its letters away), or "".
-/// For "did you mean" only.
-template <class Names>
-std::string_view nearest(std::string_view word, const Names& names);
-
+/// Letters to insert, delete, replace or swap with the next one to turn `a` into `b`.
 std::size_t edit_distance(std::string_view a, std::string_view b);
 
+/// The known name nearest to `word`, at most a third of its letters away (rounded up), or "".
+/// For "did you mean" only.
 template <class Names>
 std::string_view nearest(std::string_view word, const Names& names) {
   std::string_view best;
-  std::size_t best_distance = word.size() / 3 + 1;
+  std::size_t best_distance = (word.size() + 2) / 3;
   for (std::string_view candidate : names) {
     const std::size_t distance = edit_distance(word, candidate);
     if (distance <= best_distance && (best.empty() || distance < best_distance)) {

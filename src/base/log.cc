@@ -1,0 +1,303 @@
+#include "holdfast/base/log.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+
+#include "holdfast/base/clock.h"
+
+namespace holdfast {
+namespace {
+
+constexpr Duration stop_within = std::chrono::seconds(1);
+constexpr Duration poll_slice = std::chrono::milliseconds(100);
+
+TimePoint now() {
+  return SystemClock().now();
+}
+
+// What one write(2) is given: at most PIPE_BUF bytes, which a pipe that polls as writable takes
+// without blocking and without mixing them with another writer's; whole lines where they fit.
+std::string_view next_piece(std::string_view text) {
+  if (text.size() <= PIPE_BUF) return text;
+  const std::size_t newline = text.rfind('\n', PIPE_BUF - 1);
+  return text.substr(0, newline == std::string_view::npos ? std::size_t{PIPE_BUF} : newline + 1);
+}
+
+// Signals belong to the other threads; and a SIGPIPE that is blocked here is only an EPIPE.
+void block_signals_in_this_thread() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+}
+
+}  // namespace
+
+LogSink::LogSink(int fd) : fd_(fd), writer_([this] { run(); }) {}
+
+LogSink::~LogSink() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_deadline_ = after(now(), stop_within);
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  writer_.join();
+}
+
+bool LogSink::append(std::string_view line) {
+  std::unique_lock lock(mutex_);
+  const bool fits = pending_.size() + writing_ + line.size() <= max_buffered;
+  if (fits) pending_.append(line);
+  lock.unlock();
+
+  if (fits) {
+    wake_.notify_one();
+  } else {
+    dropped_.fetch_add(1, std::memory_order_relaxed);
+  }
+  return fits;
+}
+
+void LogSink::run() {
+  block_signals_in_this_thread();
+  std::string batch;
+  std::unique_lock lock(mutex_);
+  while (true) {
+    wake_.wait(lock, [this] { return stopping_ || !pending_.empty(); });
+    if (pending_.empty()) return;
+    batch.clear();
+    batch.swap(pending_);
+    writing_ = batch.size();
+    lock.unlock();
+    write_all(batch);
+    lock.lock();
+    writing_ = 0;
+  }
+}
+
+void LogSink::write_all(std::string_view text) {
+  while (!text.empty()) {
+    if (!wait_writable()) break;
+    const std::string_view piece = next_piece(text);
+    const ssize_t written = ::write(fd_, piece.data(), piece.size());
+    if (written >= 0) {
+      text.remove_prefix(static_cast<std::size_t>(written));
+    } else if (errno != EINTR && errno != EAGAIN) {
+      break;
+    }
+  }
+  const auto lost = std::ranges::count(text, '\n');
+  dropped_.fetch_add(static_cast<std::uint64_t>(lost), std::memory_order_relaxed);
+}
+
+bool LogSink::wait_writable() {
+  while (true) {
+    const Duration patience = std::min(poll_slice, time_to_stop());
+    if (patience <= Duration::zero()) return false;
+    pollfd descriptor{fd_, POLLOUT, 0};
+    const auto timeout = std::chrono::ceil<std::chrono::milliseconds>(patience);
+    // An error of the descriptor counts as writable: write(2) then says which one it is.
+    if (::poll(&descriptor, 1, static_cast<int>(timeout.count())) > 0) return true;
+  }
+}
+
+Duration LogSink::time_to_stop() {
+  const std::lock_guard lock(mutex_);
+  return stopping_ ? stop_deadline_ - now() : Duration::max();
+}
+
+std::string_view name(LogLevel level) {
+  switch (level) {
+    case LogLevel::debug:
+      return "debug";
+    case LogLevel::info:
+      return "info";
+    case LogLevel::warn:
+      return "warn";
+    case LogLevel::error:
+      break;
+  }
+  return "error";
+}
+
+namespace {
+
+void append_json_string(std::string& out, std::string_view text) {
+  out += '"';
+  append_json_escaped(out, text);
+  out += '"';
+}
+
+void append_json_line(std::string& out, LogLevel level, std::string_view message,
+                      std::initializer_list<LogField> fields, WallTime time) {
+  out += R"({"time":")";
+  append_rfc3339(out, time);
+  out += R"(","level":")";
+  out += name(level);
+  out += R"(","message":)";
+  append_json_string(out, message);
+  for (const LogField& field : fields) {
+    out += ',';
+    append_json_string(out, field.key);
+    out += ':';
+    if (field.is_number) {
+      out += std::to_string(field.number);
+    } else {
+      append_json_string(out, field.text);
+    }
+  }
+  out += "}\n";
+}
+
+bool is_plain(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](char c) {
+    return c > ' ' && c < '\x7f' && c != '"' && c != '=' && c != '\\';
+  });
+}
+
+// A person reads it, so quotes stay quotes; but no value may begin a line of its own.
+void append_on_one_line(std::string& out, std::string_view text) {
+  for (const char c : text) out += static_cast<unsigned char>(c) < ' ' || c == '\x7f' ? ' ' : c;
+}
+
+void append_text_line(std::string& out, LogLevel level, std::string_view message,
+                      std::initializer_list<LogField> fields, WallTime time) {
+  append_rfc3339(out, time);
+  out += ' ';
+  out += name(level);
+  out += ' ';
+  append_on_one_line(out, message);
+  for (const LogField& field : fields) {
+    out += ' ';
+    append_on_one_line(out, field.key);
+    out += '=';
+    if (field.is_number) {
+      out += std::to_string(field.number);
+    } else if (is_plain(field.text)) {
+      out += field.text;
+    } else {
+      append_json_string(out, field.text);
+    }
+  }
+  out += '\n';
+}
+
+}  // namespace
+
+void Logger::log(LogLevel level, std::string_view message, std::initializer_list<LogField> fields) {
+  if (level < level_.load(std::memory_order_relaxed)) return;
+  const WallTime time = SystemClock().wall_now();
+  std::string line;
+  if (format_.load(std::memory_order_relaxed) == LogFormat::json) {
+    append_json_line(line, level, message, fields, time);
+  } else {
+    append_text_line(line, level, message, fields, time);
+  }
+  sink_.append(line);
+}
+
+namespace {
+
+bool is_continuation(unsigned char byte) {
+  return (byte & 0xc0) == 0x80;
+}
+
+// The length of the UTF-8 sequence at the start of `text`, which has a first byte of 0x80 or more;
+// 0 if there is none. Overlong forms, surrogates and what lies past U+10FFFF are none (RFC 3629
+// §4).
+std::size_t utf8_length(std::string_view text) {
+  const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char lead = byte(0);
+  const std::size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+  if (lead < 0xc2 || lead > 0xf4 || text.size() < length) return 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if (!is_continuation(byte(i))) return 0;
+  }
+  const unsigned char second = byte(1);
+  const bool overlong = (lead == 0xe0 && second < 0xa0) || (lead == 0xf0 && second < 0x90);
+  const bool surrogate = lead == 0xed && second > 0x9f;
+  const bool too_large = lead == 0xf4 && second > 0x8f;
+  return overlong || surrogate || too_large ? 0 : length;
+}
+
+void append_ascii_escaped(std::string& out, char c) {
+  switch (c) {
+    case '"':
+      out += "\\\"";
+      return;
+    case '\\':
+      out += "\\\\";
+      return;
+    case '\n':
+      out += "\\n";
+      return;
+    case '\r':
+      out += "\\r";
+      return;
+    case '\t':
+      out += "\\t";
+      return;
+    default:
+      break;
+  }
+  if (c >= ' ') {
+    out += c;
+    return;
+  }
+  constexpr char hex_digits[] = "0123456789abcdef";
+  out += "\\u00";
+  out += hex_digits[c >> 4];
+  out += hex_digits[c & 0xf];
+}
+
+void append_digits(std::string& out, unsigned value, std::size_t width) {
+  const std::size_t start = out.size();
+  out.resize(start + width);
+  for (std::size_t i = width; i > 0; --i, value /= 10) {
+    out[start + i - 1] = static_cast<char>('0' + value % 10);
+  }
+}
+
+}  // namespace
+
+void append_json_escaped(std::string& out, std::string_view text) {
+  while (!text.empty()) {
+    const bool ascii = static_cast<unsigned char>(text.front()) < 0x80;
+    const std::size_t length = ascii ? 1 : utf8_length(text);
+    if (ascii) {
+      append_ascii_escaped(out, text.front());
+    } else if (length > 0) {
+      out += text.substr(0, length);
+    } else {
+      out += "\\ufffd";
+    }
+    text.remove_prefix(std::max<std::size_t>(length, 1));
+  }
+}
+
+void append_rfc3339(std::string& out, WallTime time) {
+  const auto day = std::chrono::floor<std::chrono::days>(time);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::milliseconds>(time - day));
+  append_digits(out, static_cast<unsigned>(static_cast<int>(date.year())), 4);
+  out += '-';
+  append_digits(out, static_cast<unsigned>(date.month()), 2);
+  out += '-';
+  append_digits(out, static_cast<unsigned>(date.day()), 2);
+  out += 'T';
+  append_digits(out, static_cast<unsigned>(clock.hours().count()), 2);
+  out += ':';
+  append_digits(out, static_cast<unsigned>(clock.minutes().count()), 2);
+  out += ':';
+  append_digits(out, static_cast<unsigned>(clock.seconds().count()), 2);
+  out += '.';
+  append_digits(out, static_cast<unsigned>(clock.subseconds().count()), 3);
+  out += 'Z';
+}
+
+}  // namespace holdfast
