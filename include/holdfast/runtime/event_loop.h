@@ -1,0 +1,52 @@
+// EventLoop: one libuv loop and what belongs to its thread.
+//
+// Contract: made, run and destroyed on one thread; post() and stop() may be called from any. The
+// destructor REQUIRES that every handle has been closed; it runs the loop until libuv agrees (asserted),
+// so that nothing is left in flight.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "holdfast/base/clock.h"
+#include "holdfast/base/rng.h"
+#include "holdfast/runtime/context.h"
+#include "holdfast/runtime/timers.h"
+
+struct uv_loop_s;
+
+namespace holdfast::runtime {
+
+class EventLoop {
+ public:
+  EventLoop();
+  ~EventLoop();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  /// Runs until stop().
+  void run();
+  void stop();
+  /// Runs `function` on the loop's thread, in the order posted. Never dropped before the destructor.
+  void post(std::function<void()> function);
+
+  /// Runs `work` on a pool thread (files, digests: what would block), then `done` on the loop. Only from
+  /// the loop's thread. The loop's destructor waits for it.
+  void run_blocking(std::function<void()> work, std::function<void()> done);
+
+  /// Calls `handler` on the loop for each delivery of the signal `number`.
+  void on_signal(int number, std::function<void()> handler);
+
+  Context& context() { return context_; }
+  uv_loop_s* uv() { return loop_.get(); }
+
+ private:
+  struct Impl;
+  std::unique_ptr<uv_loop_s> loop_;
+  SystemClock clock_;
+  Rng rng_;
+  std::unique_ptr<Impl> impl_;  // holds the timers, which context_ refers to
+  Context context_;
+};
+
+}  // namespace holdfast::runtime
