@@ -9,8 +9,10 @@
 // open: no call is admitted. The pause is open_for, doubled with each re-opening in a row up to
 // open_max, plus up to 10 % at random (so that many instances do not probe at once).
 // half_open: at most half_open_requests probes are out at a time; as many successes in all close it,
-// one failure re-opens it. A probe that ends as `ignored`, or whose permit is dropped, gives its place
+// one failure re-opens it, and so do successes of which slow_call_rate were slow: an upstream that
+// opened it by being slow has to become fast again. A probe that ends as `ignored` gives its place
 // back.
+// A breaker that is not enabled is closed, admits every call and counts nothing.
 //
 // Contract: pure; told the time. Times never go back between calls. A result that belongs to an
 // earlier state (its permit's epoch is not the current one) changes nothing.
@@ -26,6 +28,7 @@
 #include "holdfast/base/rng.h"
 #include "holdfast/base/time.h"
 #include "holdfast/policy/condition.h"
+#include "holdfast/policy/rolling_window.h"
 
 namespace holdfast::policy {
 
@@ -68,7 +71,7 @@ class Breaker {
     BreakerState to;
   };
 
-  explicit Breaker(const BreakerOptions& options) : options_(options) {}
+  explicit Breaker(const BreakerOptions& options) : options_(options), window_(options.window) {}
 
   /// Asks for one call. Every permit must be given back by exactly one record().
   Result<Permit, Rejected> acquire(TimePoint now);
@@ -79,12 +82,13 @@ class Breaker {
   /// The state as of `now`: an open breaker whose pause is over still reads open until a call asks.
   BreakerState state() const { return state_; }
 
-  /// The next transition that has not been taken yet, oldest first; nullopt when there is none. At
-  /// most a handful can be waiting: acquire and record each make at most one.
+  /// The next transition that has not been taken yet, oldest first; nullopt when there is none.
+  /// acquire, record and reconfigure make at most one each.
+  /// REQUIRES: transitions are taken before more than four are waiting.
   std::optional<Transition> take_transition();
 
   /// New options after a reload. State, window counts and permits stay as they are, except that a
-  /// changed window length begins an empty window.
+  /// changed window length begins an empty window, and switching off closes.
   void reconfigure(const BreakerOptions& options);
   const BreakerOptions& options() const { return options_; }
 
@@ -93,12 +97,15 @@ class Breaker {
     std::uint32_t calls = 0;
     std::uint32_t failures = 0;
     std::uint32_t slow = 0;
-  };
-  static constexpr std::size_t bucket_count = 10;
 
-  void count(bool failed, bool slow, TimePoint now);
-  void advance_window(TimePoint now);
-  bool should_open() const;
+    Counts& operator+=(const Counts& other);
+    Counts& operator-=(const Counts& other);
+  };
+
+  Result<Permit, Rejected> acquire_probe();
+  void record_call(bool failed, bool slow, TimePoint now, Rng& rng);
+  void record_probe(Outcome outcome, bool slow, TimePoint now, Rng& rng);
+  bool should_open(const Counts& counts) const;
   void open(TimePoint now, Rng& rng);
   void half_open();
   void close();
@@ -108,9 +115,7 @@ class Breaker {
   BreakerState state_ = BreakerState::closed;
   std::uint64_t epoch_ = 0;
 
-  std::array<Counts, bucket_count> buckets_{};
-  std::int64_t current_bucket_ = 0;  // index since the clock's start, of buckets of window/10
-  Counts total_{};
+  RollingWindow<Counts> window_;
   int failures_in_a_row_ = 0;
 
   TimePoint open_until_{};
@@ -118,6 +123,7 @@ class Breaker {
 
   int probes_out_ = 0;
   int probes_succeeded_ = 0;
+  int probes_slow_ = 0;  // of those that succeeded
 
   std::array<Transition, 4> transitions_{};
   std::size_t transition_count_ = 0;

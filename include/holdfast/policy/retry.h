@@ -1,8 +1,9 @@
 // The retry decision: given what an attempt came to, may the request be sent again, and when?
 //
 // Contract: pure. The rules are contract §2, Retries, in this order: condition listed in `on`? attempts
-// left? response not begun? method allowed, or provably not sent? body kept? Retry-After obeyable? time
-// left? budget last, since asking it spends it (the caller asks it after `RetryVerdict::retry`).
+// left? method allowed, or provably not sent? body kept? Retry-After obeyable? time left? budget last,
+// since asking it spends it (the caller asks it after `RetryVerdict::retry`).
+// REQUIRES: no byte of a response has gone to the client; from then on there is nothing to decide.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +27,7 @@ struct RetryOptions {
   BackoffOptions backoff;
   RetryBudgetOptions budget;
   std::uint64_t body_limit = 64 * 1024;
-  std::optional<Duration> retry_after_max = std::chrono::seconds(10);  // nullopt ("off"): never obeyed
+  std::optional<Duration> retry_after_max = std::chrono::seconds(10);  // nullopt ("off"): not heeded
   std::optional<Duration> hedge_after;                                  // nullopt: off
 
   static ConditionSet default_on();

@@ -4,15 +4,15 @@
 // In a rolling window, retries may not exceed ratio × requests, or min_per_second × window, whichever
 // is more. Requests are first attempts; a retry is counted when it is granted, not when it ends.
 //
-// Contract: pure; told the time; the window is ten buckets. Not thread-safe: one per upstream for the
+// Contract: pure; told the time; the window is RollingWindow's ten buckets. Not thread-safe: one per upstream for the
 // whole process, behind a mutex held for one call. Routes of one upstream may bring different ratios:
 // the counts are shared, the limit is the asking route's.
 #pragma once
 
-#include <array>
 #include <cstdint>
 
 #include "holdfast/base/time.h"
+#include "holdfast/policy/rolling_window.h"
 
 namespace holdfast::policy {
 
@@ -26,7 +26,7 @@ struct RetryBudgetOptions {
 
 class RetryBudget {
  public:
-  explicit RetryBudget(Duration window) : window_(window) {}
+  explicit RetryBudget(Duration window) : counts_(window) {}
 
   void record_request(TimePoint now);
   /// Counts a retry that another window of the same upstream granted.
@@ -34,7 +34,7 @@ class RetryBudget {
   /// Takes one retry if the limit allows it.
   bool try_retry(const RetryBudgetOptions& options, TimePoint now);
 
-  Duration window() const { return window_; }
+  Duration window() const { return counts_.length(); }
   std::uint64_t requests(TimePoint now);
   std::uint64_t retries(TimePoint now);
 
@@ -42,15 +42,12 @@ class RetryBudget {
   struct Counts {
     std::uint64_t requests = 0;
     std::uint64_t retries = 0;
+
+    Counts& operator+=(const Counts& other);
+    Counts& operator-=(const Counts& other);
   };
-  static constexpr std::size_t bucket_count = 10;
 
-  void advance(TimePoint now);
-
-  Duration window_;
-  std::array<Counts, bucket_count> buckets_{};
-  std::int64_t current_bucket_ = 0;
-  Counts total_{};
+  RollingWindow<Counts> counts_;
 };
 
 }  // namespace holdfast::policy
