@@ -1,0 +1,104 @@
+// SharedUpstream: what must be one for the whole process and each upstream: its breaker, its retry
+// budgets, its bound on connections. Survives reloads as long as the upstream keeps its name.
+//
+// Contract: thread-safe. Each call takes one mutex for one call of a policy, nothing more; nothing waits.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "holdfast/base/rng.h"
+#include "holdfast/base/time.h"
+#include "holdfast/policy/breaker.h"
+#include "holdfast/policy/retry_budget.h"
+#include "holdfast/proxy/config.h"
+
+namespace holdfast::proxy {
+
+/// Up to three transitions of one call (acquire makes at most one, record at most one).
+using Transitions = std::vector<policy::Breaker::Transition>;
+
+/// A worker's wish for one connection when the bound is reached. `granted` is called once, on any thread,
+/// with the place already taken for this worker; it must only post to the worker's loop.
+struct ConnectionTicket {
+  std::function<void()> granted;
+  bool queued = false;
+};
+
+class SharedUpstream {
+ public:
+  explicit SharedUpstream(const UpstreamConfig& config);
+
+  const std::string& name() const { return name_; }
+
+  // -- breaker
+  Result<policy::Breaker::Permit, policy::Breaker::Rejected> acquire(TimePoint now,
+                                                                     Transitions& transitions);
+  void record(policy::Breaker::Permit permit, policy::Breaker::Outcome outcome, Duration latency,
+              TimePoint now, Rng& rng, Transitions& transitions);
+  policy::BreakerState breaker_state() const { return state_.load(std::memory_order_relaxed); }
+
+  // -- retry budget; counts are shared by all windows in use
+  void record_request(TimePoint now);
+  bool try_retry(const policy::RetryBudgetOptions& options, TimePoint now);
+
+  // -- connections: the bound holds for open ones, in use or idle, over all workers
+  /// Takes a place for one connection if there is one.
+  bool try_open();
+  /// Puts the ticket at the end of the queue; false if max_pending others wait.
+  bool enqueue(ConnectionTicket& ticket);
+  /// Takes a ticket out. True if it was queued still; false: it was granted (the place is the caller's).
+  bool withdraw(ConnectionTicket& ticket);
+  /// Gives a place back; hands it to the first ticket if any waits.
+  void closed();
+  bool has_waiters() const { return waiters_.load(std::memory_order_relaxed) > 0; }
+  /// Called on another worker's behalf when the bound is reached while idle connections exist elsewhere:
+  /// every worker that registered is asked (on any thread) to close idle ones while somebody waits.
+  void on_pressure(const void* owner, std::function<void()> close_idle);
+  void forget_pressure(const void* owner);
+
+  std::atomic<std::int64_t> active_connections{0};
+  std::atomic<std::int64_t> idle_connections{0};
+
+  void reconfigure(const UpstreamConfig& config);
+
+ private:
+  policy::RetryBudget& budget_for(Duration window, TimePoint now);
+
+  const std::string name_;
+  mutable std::mutex mutex_;
+  policy::Breaker breaker_;
+  std::vector<policy::RetryBudget> budgets_;
+  std::uint64_t max_connections_;
+  std::uint64_t max_pending_;
+  std::uint64_t open_ = 0;
+  std::list<ConnectionTicket*> queue_;
+  std::map<const void*, std::function<void()>> pressure_;
+  std::atomic<policy::BreakerState> state_{policy::BreakerState::closed};
+  std::atomic<int> waiters_{0};
+};
+
+/// Every upstream by name, over all configurations that are in use.
+class SharedUpstreams {
+ public:
+  /// Brings the set in line with a configuration: makes new ones, passes new options to those that stay,
+  /// forgets those whose name is gone (exchanges that still use one keep it alive).
+  void apply(const Config& config);
+  std::shared_ptr<SharedUpstream> find(std::string_view name) const;
+  std::vector<std::shared_ptr<SharedUpstream>> all() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<SharedUpstream>, std::less<>> upstreams_;
+};
+
+}  // namespace holdfast::proxy
