@@ -1,0 +1,71 @@
+#include "holdfast/base/text.h"
+
+#include <doctest/doctest.h>
+#include <rapidcheck.h>
+
+#include <array>
+
+using namespace holdfast;
+
+TEST_CASE("only 1*DIGIT that fits is a decimal") {
+  for (const std::string_view bad : {"", " 1", "1 ", "+1", "-1", "0x1", "1.0", "1a", "١",
+                                     "18446744073709551616", "99999999999999999999999"}) {
+    CAPTURE(bad);
+    CHECK_FALSE(parse_decimal(bad));
+  }
+  CHECK(parse_decimal(std::string_view("1\0", 2)) == std::nullopt);
+  CHECK(parse_decimal("0") == 0);
+  CHECK(parse_decimal("007") == 7);
+  CHECK(parse_decimal("18446744073709551615") == 18446744073709551615u);
+}
+
+TEST_CASE("case is ignored for A to Z alone") {
+  CHECK(iequals("Content-LENGTH", "content-length"));
+  CHECK(iequals("", ""));
+  CHECK_FALSE(iequals("ab", "abc"));
+  CHECK_FALSE(iequals("[", "{"));        // they differ by the same bit as 'A' and 'a'
+  CHECK_FALSE(iequals("\xc4", "\xe4"));  // Latin-1 umlauts are octets here
+  CHECK(to_lower("X-Trace_ID\xc4[") == "x-trace_id\xc4[");
+}
+
+TEST_CASE("trim takes spaces and tabs from the ends, nothing else") {
+  CHECK(trim(" \t a b\t ") == "a b");
+  CHECK(trim("\r\nx\n") == "\r\nx\n");
+  CHECK(trim(" \t ").empty());
+  CHECK(trim("").empty());
+}
+
+TEST_CASE("edit distance counts one for each kind of slip") {
+  struct Row {
+    std::string_view a, b;
+    std::size_t distance;
+  };
+  for (const Row& row :
+       {Row{"", "", 0}, Row{"abc", "", 3}, Row{"route", "route", 0}, Row{"rote", "route", 1},
+        Row{"rroute", "route", 1}, Row{"rouTe", "route", 1}, Row{"tiemout", "timeout", 1},
+        Row{"kitten", "sitting", 3}}) {
+    CAPTURE(row.a);
+    CHECK(edit_distance(row.a, row.b) == row.distance);
+    CHECK(edit_distance(row.b, row.a) == row.distance);
+  }
+}
+
+TEST_CASE("edit distance is zero for equals only, and bounded by the longer text") {
+  CHECK(rc::check([](const std::string& a, const std::string& b) {
+    const std::size_t distance = edit_distance(a, b);
+    RC_ASSERT((distance == 0) == (a == b));
+    RC_ASSERT(distance <= std::max(a.size(), b.size()));
+    RC_ASSERT(distance == edit_distance(b, a));
+  }));
+}
+
+TEST_CASE("a suggestion is near, the first of the nearest, or none") {
+  constexpr std::array<std::string_view, 4> names = {"timeout", "retry", "retries", "breaker"};
+  CHECK(nearest("tiemout", names) == "timeout");
+  CHECK(nearest("retrys", names) == "retry");
+  CHECK(nearest("breaker", names) == "breaker");
+  CHECK(nearest("", names).empty());
+  CHECK(nearest("x", names).empty());
+  CHECK(nearest("cache", names).empty());
+  CHECK(nearest("anything", std::array<std::string_view, 0>{}).empty());
+}
