@@ -6,6 +6,7 @@
 // Limits: none here; the parser bounds count and bytes.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -88,6 +89,8 @@ class Fields {
   std::vector<Field> list_;
 };
 
+/// RFC 9110 §5.6.2: tchar.
+constexpr bool is_token_char(char c);
 /// RFC 9110 §5.6.2: 1*tchar.
 bool is_token(std::string_view text);
 /// RFC 9110 §5.5: visible characters, obs-text, SP and HTAB; no other control byte.
@@ -103,6 +106,23 @@ bool lists_token(const Fields& fields, FieldName id, std::string_view token);
 
 /// Splits off the first list element of `rest`; false when none is left. See for_each_element.
 bool next_element(std::string_view& rest, std::string_view& element);
+
+namespace detail {
+
+inline constexpr auto token_chars = [] {
+  std::array<bool, 256> allowed{};
+  for (const char c : std::string_view("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
+                                       "ABCDEFGHIJKLMNOPQRSTUVWXYZ")) {
+    allowed[static_cast<unsigned char>(c)] = true;
+  }
+  return allowed;
+}();
+
+}  // namespace detail
+
+constexpr bool is_token_char(char c) {
+  return detail::token_chars[static_cast<unsigned char>(c)];
+}
 
 template <class Visit>
 void for_each_element(std::string_view list, Visit visit) {

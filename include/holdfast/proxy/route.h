@@ -12,6 +12,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -41,8 +42,8 @@ class RouteTable {
   /// Index into config.routes, or -1.
   int match(const Input& input) const;
 
-  /// The first condition that keeps `route` from taking the request ("host", "path", "method", "header
-  /// X-Tier", "listener"), or "" if it would take it. For `holdfast explain`.
+  /// The first condition that keeps `route` from taking the request ("listener", "host", "path",
+  /// "method", "header X-Tier"), or "" if it would take it. For `holdfast explain`.
   std::string mismatch(int route, const Input& input) const;
 
  private:
@@ -51,7 +52,7 @@ class RouteTable {
   std::unique_ptr<Index> index_;
 };
 
-/// Host of an authority: lower-cased into `buffer` if needed, port and brackets' case aside.
+/// The host of an authority as it was written, without its port; the brackets of an IPv6 address stay.
 std::string_view host_of(std::string_view authority);
 
 }  // namespace holdfast::proxy
