@@ -37,11 +37,11 @@ struct RetryOptions {
 /// What is known after an attempt has ended.
 struct AttemptFacts {
   /// The failure, or nullopt when the upstream sent a response.
-  std::optional<ErrorType> error;
+  std::optional<ErrorType> error = std::nullopt;
   /// The upstream's status; 0 with an error.
   int status = 0;
   /// Retry-After of that response, as a delay from now; nullopt: absent or not understood.
-  std::optional<Duration> retry_after;
+  std::optional<Duration> retry_after = std::nullopt;
   /// True if a byte of this or an earlier attempt may have reached an upstream.
   bool sent = false;
   /// True if the method is one of RetryOptions::methods.
