@@ -7,38 +7,66 @@
 #include <vector>
 
 #include "holdfast/base/assert.h"
+#include "holdfast/runtime/task.h"
 
 namespace holdfast::runtime {
 namespace {
 
-// Drives the timer heap with one libuv timer, which is only touched when the earliest time moves forward
-// of what it is set to. libuv counts milliseconds: a time is rounded up, never early.
+template <class Handle>
+uv_handle_t* as_handle(Handle& handle) {
+  return reinterpret_cast<uv_handle_t*>(&handle);
+}
+
+// Drives the timer heap with one libuv timer, which is only touched when the earliest time moves
+// forward of what it is set to. What is due already runs in the loop's next turn, by an idle
+// handle: a libuv timer of 0 ms that sets itself again would not let the loop look at its sockets.
 class UvTimers final : public Timers {
  public:
   UvTimers(uv_loop_t* loop, const Clock& clock) : clock_(clock) {
     uv_timer_init(loop, &timer_);
+    uv_idle_init(loop, &next_turn_);
     timer_.data = this;
+    next_turn_.data = this;
   }
-  void close() { uv_close(reinterpret_cast<uv_handle_t*>(&timer_), nullptr); }
+  void unreference() {
+    uv_unref(as_handle(timer_));
+    uv_unref(as_handle(next_turn_));
+  }
+  void close() {
+    uv_close(as_handle(timer_), nullptr);
+    uv_close(as_handle(next_turn_), nullptr);
+  }
 
  private:
   void wake_at(TimePoint at) override {
     if (armed_for_ <= at) return;
     armed_for_ = at;
-    const TimePoint now = clock_.now();
-    uv_update_time(timer_.loop);
-    const auto wait = at > now ? std::chrono::ceil<std::chrono::milliseconds>(at - now).count() : 0;
-    uv_timer_start(&timer_, &UvTimers::on_timer, static_cast<std::uint64_t>(wait), 0);
+    if (at <= clock_.now()) {
+      uv_idle_start(&next_turn_, &UvTimers::on_next_turn);
+      return;
+    }
+    // libuv counts whole milliseconds of the same clock (CLOCK_MONOTONIC): rounded up, never early.
+    const auto due = std::chrono::ceil<std::chrono::milliseconds>(at.time_since_epoch()).count();
+    const std::uint64_t loop_time = uv_now(timer_.loop);
+    const auto wait = static_cast<std::uint64_t>(due) - loop_time;
+    uv_timer_start(&timer_, &UvTimers::on_timer, wait, 0);
   }
 
-  static void on_timer(uv_timer_t* timer) {
-    auto& self = *static_cast<UvTimers*>(timer->data);
-    self.armed_for_ = never;
-    self.run_due(self.clock_.now());
+  static void on_timer(uv_timer_t* timer) { static_cast<UvTimers*>(timer->data)->run(); }
+
+  static void on_next_turn(uv_idle_t* idle) {
+    uv_idle_stop(idle);
+    static_cast<UvTimers*>(idle->data)->run();
+  }
+
+  void run() {
+    armed_for_ = never;
+    run_due(clock_.now());
   }
 
   const Clock& clock_;
   uv_timer_t timer_;
+  uv_idle_t next_turn_;
   TimePoint armed_for_ = never;
 };
 
@@ -53,6 +81,18 @@ struct SignalHandle {
   std::function<void()> handler;
 };
 
+std::unique_ptr<uv_loop_t> make_loop() {
+  auto loop = std::make_unique<uv_loop_t>();
+  HOLDFAST_ASSERT(uv_loop_init(loop.get()) == 0);
+  return loop;
+}
+
+// Runs until nothing but handles without a reference is left, through any stop() on the way.
+void run_to_the_end(uv_loop_t* loop) {
+  while (uv_run(loop, UV_RUN_DEFAULT) != 0) {
+  }
+}
+
 }  // namespace
 
 struct EventLoop::Impl {
@@ -63,13 +103,27 @@ struct EventLoop::Impl {
 
   static void on_wake(uv_async_t* async) { static_cast<Impl*>(async->data)->run_posted(); }
 
-  void run_posted() {
+  /// True if there was anything to run.
+  bool run_posted() {
     std::vector<std::function<void()>> functions;
     {
       const std::lock_guard lock(mutex);
       functions.swap(posted);
     }
     for (auto& function : functions) function();
+    return !functions.empty();
+  }
+
+  void unreference() {
+    timers.unreference();
+    uv_unref(as_handle(wake));
+    for (auto& signal : signals) uv_unref(as_handle(signal->handle));
+  }
+
+  void close() {
+    timers.close();
+    uv_close(as_handle(wake), nullptr);
+    for (auto& signal : signals) uv_close(as_handle(signal->handle), nullptr);
   }
 
   UvTimers timers;
@@ -80,21 +134,34 @@ struct EventLoop::Impl {
 };
 
 EventLoop::EventLoop()
-    : loop_(std::make_unique<uv_loop_t>()),
+    : loop_(make_loop()),
       rng_(Rng::from_entropy()),
-      impl_((HOLDFAST_ASSERT(uv_loop_init(loop_.get()) == 0), std::make_unique<Impl>(loop_.get(), clock_))),
-      context_{clock_, impl_->timers, rng_} {}
+      impl_(std::make_unique<Impl>(loop_.get(), clock_)),
+      context_{clock_, impl_->timers, rng_,
+               [this](std::function<void()> function) { post(std::move(function)); }} {}
 
 EventLoop::~EventLoop() {
   impl_->run_posted();
-  impl_->timers.close();
-  uv_close(reinterpret_cast<uv_handle_t*>(&impl_->wake), nullptr);
-  for (auto& signal : impl_->signals) uv_close(reinterpret_cast<uv_handle_t*>(&signal->handle), nullptr);
-  uv_run(loop_.get(), UV_RUN_DEFAULT);
+  impl_->unreference();
+  // With an open handle of somebody else the runs below would wait for ever.
+  uv_walk(
+      loop_.get(),
+      [](uv_handle_t* handle, void*) {
+        HOLDFAST_ASSERT(uv_is_closing(handle) || !uv_has_ref(handle));
+      },
+      nullptr);
+  do {
+    run_to_the_end(loop_.get());
+  } while (impl_->run_posted());
+  impl_->close();
+  run_to_the_end(loop_.get());
   HOLDFAST_ASSERT(uv_loop_close(loop_.get()) == 0);
+  release_free_frames();
 }
 
-void EventLoop::run() { uv_run(loop_.get(), UV_RUN_DEFAULT); }
+void EventLoop::run() {
+  uv_run(loop_.get(), UV_RUN_DEFAULT);
+}
 
 void EventLoop::stop() {
   post([this] { uv_stop(loop_.get()); });
@@ -127,7 +194,8 @@ void EventLoop::on_signal(int number, std::function<void()> handler) {
   signal.handle.data = &signal;
   HOLDFAST_ASSERT(uv_signal_init(loop_.get(), &signal.handle) == 0);
   const int started = uv_signal_start(
-      &signal.handle, [](uv_signal_t* handle, int) { static_cast<SignalHandle*>(handle->data)->handler(); },
+      &signal.handle,
+      [](uv_signal_t* handle, int) { static_cast<SignalHandle*>(handle->data)->handler(); },
       number);
   HOLDFAST_ASSERT(started == 0);
 }

@@ -4,7 +4,15 @@
 
 namespace holdfast::runtime {
 
-void Scope::spawn(Task<void> task) {
+class Scope::Entry {
+ public:
+  Scope* scope;
+  Task<void> task;
+  Entry* previous = nullptr;
+  Entry* next = nullptr;
+};
+
+Scope::Entry* Scope::spawn(Task<void> task) {
   auto* entry = new Entry{this, std::move(task), nullptr, newest_};
   if (newest_ != nullptr) newest_->previous = entry;
   newest_ = entry;
@@ -12,6 +20,12 @@ void Scope::spawn(Task<void> task) {
   entry->task.promise().on_done = &Scope::ended;
   entry->task.promise().on_done_argument = entry;
   entry->task.start();
+  return entry;
+}
+
+void Scope::cancel(Entry* entry) {
+  unlink(*entry);
+  delete entry;
 }
 
 void Scope::ended(void* argument) noexcept {

@@ -6,14 +6,20 @@
 namespace holdfast::runtime {
 namespace {
 
-// Frames are kept in classes of 64 bytes. Larger ones are rare (a frame per connection at most) and go
-// to the heap. Under a sanitizer nothing is kept, so that a use after free is seen.
+// Frames are kept in classes of 64 bytes. Larger ones are rare (a frame per connection at most) and
+// go to the heap. Under a sanitizer nothing is kept, so that a use after free is seen.
 constexpr std::size_t class_bytes = 64;
 constexpr std::size_t class_count = 64;
 constexpr std::size_t max_kept_in_class = 256;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)  // g++
 constexpr bool keeps_frames = false;
+#elif defined(__has_feature)  // clang
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+constexpr bool keeps_frames = false;
+#else
+constexpr bool keeps_frames = true;
+#endif
 #else
 constexpr bool keeps_frames = true;
 #endif
@@ -30,7 +36,9 @@ struct FrameClass {
 thread_local std::array<FrameClass, class_count> free_frames;
 thread_local std::size_t live_frame_count = 0;
 
-constexpr std::size_t class_of(std::size_t size) { return (size + class_bytes - 1) / class_bytes; }
+constexpr std::size_t class_of(std::size_t size) {
+  return (size + class_bytes - 1) / class_bytes;
+}
 
 }  // namespace
 
@@ -59,7 +67,9 @@ void free_frame(void* memory, std::size_t size) noexcept {
   ++frames.count;
 }
 
-std::size_t live_frames() noexcept { return live_frame_count; }
+std::size_t live_frames() noexcept {
+  return live_frame_count;
+}
 
 void release_free_frames() noexcept {
   for (FrameClass& frames : free_frames) {

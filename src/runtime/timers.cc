@@ -1,5 +1,6 @@
 #include "holdfast/runtime/timers.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "holdfast/base/assert.h"
@@ -10,15 +11,19 @@ void Timer::cancel() {
   if (timers_ != nullptr) timers_->cancel(*this);
 }
 
+Timers::~Timers() {
+  HOLDFAST_ASSERT(heap_.empty());
+}
+
 void Timers::arm(Timer& timer, TimePoint at) {
   HOLDFAST_ASSERT(at != never);
   cancel(timer);
   timer.timers_ = this;
   const TimePoint earliest = next();
-  const Entry entry{at, next_order_++, &timer};
+  const Entry entry{std::max(at, earliest_allowed_), next_order_++, &timer};
   heap_.push_back(entry);
   sift_up(heap_.size() - 1, entry);
-  if (at < earliest) wake_at(at);
+  if (entry.at < earliest) wake_at(entry.at);
 }
 
 void Timers::cancel(Timer& timer) {
@@ -29,13 +34,16 @@ void Timers::cancel(Timer& timer) {
 }
 
 void Timers::run_due(TimePoint now) {
-  // Timers armed by those that fire get a later order and wait for the next call: no starvation.
+  // Timers armed by those that fire wait for the next call, or one that arms itself for now would
+  // never let the loop go. They sort behind all that is due: none before `now`, and later in order.
+  earliest_allowed_ = now;
   const std::uint64_t last_order = next_order_;
   while (!heap_.empty() && heap_.front().at <= now && heap_.front().order < last_order) {
     Timer& timer = *heap_.front().timer;
     cancel(timer);
     timer.fire();
   }
+  earliest_allowed_ = TimePoint::min();
   if (!heap_.empty()) wake_at(heap_.front().at);
 }
 
@@ -77,7 +85,9 @@ void Timers::remove(std::size_t position) {
   }
 }
 
-Signal::~Signal() { HOLDFAST_ASSERT(waiter_ == nullptr); }
+Signal::~Signal() {
+  HOLDFAST_ASSERT(waiter_ == nullptr);
+}
 
 void Signal::notify() {
   if (waiter_ == nullptr) return;

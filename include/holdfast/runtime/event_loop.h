@@ -1,8 +1,8 @@
 // EventLoop: one libuv loop and what belongs to its thread.
 //
 // Contract: made, run and destroyed on one thread; post() and stop() may be called from any. The
-// destructor REQUIRES that every handle has been closed; it runs the loop until libuv agrees (asserted),
-// so that nothing is left in flight.
+// destructor REQUIRES that every handle has been closed (asserted) and that nobody posts any more;
+// it runs what was posted and what is in flight (closes, blocking work), so that nothing is left.
 #pragma once
 
 #include <functional>
@@ -27,11 +27,11 @@ class EventLoop {
   /// Runs until stop().
   void run();
   void stop();
-  /// Runs `function` on the loop's thread, in the order posted. Never dropped before the destructor.
+  /// Runs `function` on the loop's thread, in the order posted. Never dropped.
   void post(std::function<void()> function);
 
-  /// Runs `work` on a pool thread (files, digests: what would block), then `done` on the loop. Only from
-  /// the loop's thread. The loop's destructor waits for it.
+  /// Runs `work` on a pool thread (files, digests: what would block), then `done` on the loop. Only
+  /// from the loop's thread. The loop's destructor waits for it.
   void run_blocking(std::function<void()> work, std::function<void()> done);
 
   /// Calls `handler` on the loop for each delivery of the signal `number`.

@@ -1,7 +1,9 @@
-// Scope: owns tasks that nobody awaits. Nothing in holdfast is detached: it is awaited, or it is here.
+// Scope: owns tasks that nobody awaits. Nothing in holdfast is detached: it is awaited, or it is
+// here.
 //
 // Contract: single-threaded. spawn() starts the task at once; when it ends its frame is freed. The
-// destructor destroys (cancels) what still runs; it must not run on the stack of one of those tasks.
+// destructor destroys (cancels) what still runs; it must not run on the stack of one of those
+// tasks.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +20,11 @@ class Scope {
   Scope& operator=(const Scope&) = delete;
   ~Scope() { cancel_all(); }
 
-  void spawn(Task<void> task);
+  class Entry;
+  /// Starts the task and owns it. The entry is valid until the task has ended.
+  Entry* spawn(Task<void> task);
+  /// Destroys one task that still runs. Not from that task's own stack.
+  void cancel(Entry* entry);
   /// Destroys every task that still runs, newest first.
   void cancel_all();
   std::size_t size() const { return size_; }
@@ -28,12 +34,6 @@ class Scope {
   Signal& emptied() { return emptied_; }
 
  private:
-  struct Entry {
-    Scope* scope;
-    Task<void> task;
-    Entry* previous = nullptr;
-    Entry* next = nullptr;
-  };
   static void ended(void* entry) noexcept;
   void unlink(Entry& entry);
 

@@ -1,17 +1,22 @@
 // Task<T>: a coroutine that is awaited by its owner. The only form of waiting in holdfast.
 //
 // Contract:
-// - A Task is lazy: it runs when it is awaited, or by start(), on the loop's thread, up to its first
+// - A Task is lazy: it runs when it is awaited, or by start(), on the loop's thread, up to its
+// first
 //   suspension. A result is taken once, by the co_await or by take().
-// - Direct resume: await_suspend runs the child and does not suspend if the child ends at once; else the
+// - Direct resume: await_suspend runs the child and does not suspend if the child ends at once;
+// else the
 //   parent is resumed from the child's final_suspend. (Symmetric transfer overflows the stack under
 //   sanitizers with g++ 12; docs/adr/0001.)
-// - To cancel is to destroy, from the loop or from another task, never from the task's own stack. An
+// - To cancel is to destroy, from the loop or from another task, never from the task's own stack.
+// An
 //   awaiter's destructor unregisters it.
-// - Parameters of a coroutine are references, views or trivially destructible (checked below), because
+// - Parameters of a coroutine are references, views or trivially destructible (checked below),
+// because
 //   the parameters' copies are destroyed with the frame and g++ 12 gets that wrong for others.
 // - A statement with co_await is `co_await name;`, `T x = co_await f(names);` or
-//   `co_return co_await f(names);` (checked by tests/tidy): g++ 12 destroys other temporaries twice.
+//   `co_return co_await f(names);` (checked by tests/tidy): g++ 12 destroys other temporaries
+//   twice.
 // - No exception leaves a coroutine: it terminates the program.
 // Memory: frames come from a free list of the thread; live_frames() counts those that are out.
 #pragma once
@@ -27,13 +32,13 @@
 
 namespace holdfast::runtime {
 
-/// Frames of coroutines, kept by size for the next request. Thread-local, so without locks: a frame is
-/// freed on the thread that made it.
+/// Frames of coroutines, kept by size for the next request. Thread-local, so without locks: a frame
+/// is freed on the thread that made it.
 void* allocate_frame(std::size_t size);
 void free_frame(void* frame, std::size_t size) noexcept;
 /// Frames of this thread that are alive. Zero after a drain.
 std::size_t live_frames() noexcept;
-/// Gives the free list of this thread back to the heap (at the end of a thread).
+/// Gives the free list of this thread back to the heap. The event loop's destructor calls it.
 void release_free_frames() noexcept;
 
 template <class T>
@@ -139,23 +144,38 @@ class [[nodiscard]] Task {
 
   detail::PromiseBase& promise() { return handle_.promise(); }
 
-  struct Awaiter {
-    Handle child;
-    bool await_ready() const noexcept { return child.done(); }
+  class Awaiter {
+   public:
+    explicit Awaiter(Task& child) noexcept : child_(child) {}
+    Awaiter(const Awaiter&) = delete;
+    Awaiter& operator=(const Awaiter&) = delete;
+    // The parent may be destroyed while a child that is not its own goes on.
+    ~Awaiter() { forget(); }
+
+    bool await_ready() const noexcept { return child_.done(); }
     bool await_suspend(std::coroutine_handle<> parent) {
-      if (!child.promise().started) {
-        child.promise().started = true;
-        child.resume();
-        if (child.done()) return false;
-      }
-      child.promise().continuation = parent;
+      if (!child_.started()) child_.start();
+      if (child_.done()) return false;
+      child_.promise().continuation = parent;
+      waiting_ = true;
       return true;
     }
-    T await_resume() { return child.promise().take(); }
+    T await_resume() {
+      forget();
+      return child_.take();
+    }
+
+   private:
+    void forget() {
+      if (std::exchange(waiting_, false) && child_) child_.promise().continuation = nullptr;
+    }
+
+    Task& child_;
+    bool waiting_ = false;
   };
   Awaiter operator co_await() noexcept {
     HOLDFAST_ASSERT(handle_ != nullptr);
-    return Awaiter{handle_};
+    return Awaiter(*this);
   }
 
  private:
@@ -176,8 +196,9 @@ inline constexpr bool safe_parameter =
     std::is_reference_v<Parameter> || std::is_trivially_destructible_v<Parameter>;
 }  // namespace detail
 
-/// Waits until one of two tasks has ended; starts those that have not begun, in order. Neither is
-/// consumed: ask done() and take(); the other goes on, to be awaited again or destroyed by its owner.
+/// Waits until one of two tasks has ended; starts those that have not begun, in order, until one
+/// has ended. Neither is consumed: ask done() and take(); the other goes on, to be awaited again or
+/// destroyed by its owner.
 ///   co_await first_of(a, b);
 template <class A, class B>
 class [[nodiscard]] FirstOf {
@@ -192,7 +213,7 @@ class [[nodiscard]] FirstOf {
     if (!a_.started()) a_.start();
     if (a_.done()) return false;
     if (!b_.started()) b_.start();
-    if (b_.done()) return false;
+    if (b_.done() || a_.done()) return false;  // starting one may have ended the other
     a_.promise().continuation = parent;
     b_.promise().continuation = parent;
     waiting_ = true;

@@ -1,0 +1,190 @@
+#include "holdfast/runtime/event_loop.h"
+
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+#include <functional>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "holdfast/runtime/task.h"
+
+namespace holdfast::runtime {
+namespace {
+
+using std::chrono::milliseconds;
+
+Task<void> sleep_and_stop(EventLoop& loop, TimePoint until, TimePoint& woken) {
+  co_await sleep_until(loop.context().timers, until);
+  woken = loop.context().now();
+  loop.stop();
+}
+
+TEST_CASE("a sleep ends not before its time") {
+  EventLoop loop;
+  // Off the whole millisecond, where rounding down would show.
+  for (const int microseconds : {1, 300, 999, 1001, 5700}) {
+    CAPTURE(microseconds);
+    const TimePoint until = loop.context().now() + std::chrono::microseconds(microseconds);
+    TimePoint woken{};
+    Task<void> task = sleep_and_stop(loop, until, woken);
+    task.start();
+    loop.run();
+    REQUIRE(task.done());
+    CHECK(woken >= until);
+  }
+}
+
+TEST_CASE("a shorter timer armed later fires first") {
+  EventLoop loop;
+  const TimePoint start = loop.context().now();
+  TimePoint late{};
+  TimePoint soon{};
+  Task<void> hour = sleep_and_stop(loop, start + std::chrono::hours(1), late);
+  Task<void> millisecond = sleep_and_stop(loop, start + milliseconds(1), soon);
+  hour.start();
+  millisecond.start();
+  loop.run();
+  CHECK(millisecond.done());
+  CHECK_FALSE(hour.done());
+}
+
+class Restless final : private Timer {
+ public:
+  explicit Restless(EventLoop& loop) : loop_(loop) { again(); }
+  int fired = 0;
+
+ private:
+  void again() { loop_.context().timers.arm(*this, loop_.context().now()); }
+  void fire() override {
+    ++fired;
+    again();
+  }
+  EventLoop& loop_;
+};
+
+TEST_CASE("a timer that is always due lets the loop do its other work") {
+  EventLoop loop;
+  Restless restless(loop);
+  loop.post([&] { loop.stop(); });
+  loop.run();
+  CHECK(restless.fired > 0);
+}
+
+TEST_CASE("what is posted from another thread runs on the loop, in order") {
+  EventLoop loop;
+  std::vector<int> ran;
+  const std::thread::id loop_thread = std::this_thread::get_id();
+  bool elsewhere = false;
+  std::thread poster([&] {
+    for (int i = 0; i < 1000; ++i) {
+      loop.post([&, i] {
+        ran.push_back(i);
+        elsewhere |= std::this_thread::get_id() != loop_thread;
+      });
+    }
+    loop.stop();
+  });
+  loop.run();
+  poster.join();
+  REQUIRE(ran.size() == 1000);
+  for (int i = 0; i < 1000; ++i) CHECK(ran[static_cast<std::size_t>(i)] == i);
+  CHECK_FALSE(elsewhere);
+}
+
+TEST_CASE("what was posted and never run is run by the destructor, even what it posts itself") {
+  int ran = 0;
+  {
+    EventLoop loop;
+    loop.post([&] {
+      ++ran;
+      loop.post([&] {
+        ++ran;
+        loop.stop();
+      });
+    });
+  }
+  CHECK(ran == 2);
+}
+
+TEST_CASE("blocking work runs elsewhere and answers on the loop") {
+  EventLoop loop;
+  std::thread::id worked;
+  std::thread::id answered;
+  loop.run_blocking([&] { worked = std::this_thread::get_id(); },
+                    [&] {
+                      answered = std::this_thread::get_id();
+                      loop.stop();
+                    });
+  loop.run();
+  CHECK(worked != std::this_thread::get_id());
+  CHECK(answered == std::this_thread::get_id());
+}
+
+TEST_CASE("the destructor waits for blocking work and what it posts") {
+  bool done = false;
+  bool posted = false;
+  {
+    EventLoop loop;
+    loop.run_blocking([] {},
+                      [&] {
+                        done = true;
+                        loop.post([&] { posted = true; });
+                      });
+  }
+  CHECK(done);
+  CHECK(posted);
+}
+
+TEST_CASE("a signal calls its handler for each delivery") {
+  EventLoop loop;
+  int seen = 0;
+  loop.on_signal(SIGUSR1, [&] {
+    if (++seen == 2) {
+      loop.stop();
+    } else {
+      ::kill(::getpid(), SIGUSR1);
+    }
+  });
+  loop.post([] { ::kill(::getpid(), SIGUSR1); });
+  loop.run();
+  CHECK(seen == 2);
+}
+
+TEST_CASE("a loop runs again after it was stopped") {
+  EventLoop loop;
+  int runs = 0;
+  for (int i = 0; i < 3; ++i) {
+    loop.post([&] {
+      ++runs;
+      loop.stop();
+    });
+    loop.run();
+  }
+  CHECK(runs == 3);
+}
+
+TEST_CASE("loops on several threads do not disturb each other") {
+  std::atomic<int> done = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&done] {
+      EventLoop loop;
+      TimePoint woken{};
+      Task<void> task = sleep_and_stop(loop, loop.context().now() + milliseconds(2), woken);
+      task.start();
+      loop.run();
+      if (task.done()) ++done;
+      task.reset();
+      if (live_frames() == 0) ++done;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(done == 8);
+}
+
+}  // namespace
+}  // namespace holdfast::runtime
