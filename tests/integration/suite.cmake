@@ -1,0 +1,13 @@
+# One program for each topic, so that they can run beside each other. They drive the real binary.
+file(GLOB topics CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*_test.cc)
+foreach(source ${topics})
+  get_filename_component(topic ${source} NAME_WE)
+  string(REGEX REPLACE "_test$" "" topic ${topic})
+  add_executable(integration_${topic} ${source} $<TARGET_OBJECTS:holdfast_test_main>)
+  target_link_libraries(integration_${topic} PRIVATE holdfast_test_support)
+  if(TARGET holdfast)
+    add_dependencies(integration_${topic} holdfast)
+  endif()
+  add_test(NAME integration.${topic} COMMAND integration_${topic})
+  set_tests_properties(integration.${topic} PROPERTIES LABELS integration TIMEOUT 180)
+endforeach()

@@ -1,0 +1,19 @@
+# What the integration suites stand on: sockets, a strict HTTP reader, a scripted upstream and the
+# binary as a child process. It shares no code with the product.
+add_library(holdfast_test_support STATIC
+  ${CMAKE_CURRENT_LIST_DIR}/child_process.cc
+  ${CMAKE_CURRENT_LIST_DIR}/holdfast_process.cc
+  ${CMAKE_CURRENT_LIST_DIR}/http_message.cc
+  ${CMAKE_CURRENT_LIST_DIR}/metrics.cc
+  ${CMAKE_CURRENT_LIST_DIR}/raw_client.cc
+  ${CMAKE_CURRENT_LIST_DIR}/scripted_upstream.cc
+  ${CMAKE_CURRENT_LIST_DIR}/socket.cc)
+target_include_directories(holdfast_test_support PUBLIC ${CMAKE_SOURCE_DIR})
+target_link_libraries(holdfast_test_support PUBLIC holdfast_flags Threads::Threads
+  nlohmann_json::nlohmann_json)
+if(TARGET holdfast)
+  target_compile_definitions(holdfast_test_support PRIVATE
+    HOLDFAST_BINARY="$<TARGET_FILE:holdfast>")
+else()
+  target_compile_definitions(holdfast_test_support PRIVATE HOLDFAST_BINARY="holdfast")
+endif()
