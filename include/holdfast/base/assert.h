@@ -10,5 +10,6 @@ namespace holdfast {
 
 }  // namespace holdfast
 
-#define HOLDFAST_ASSERT(condition) \
-  (static_cast<bool>(condition) ? void(0) : ::holdfast::assert_failed(#condition, __FILE__, __LINE__))
+#define HOLDFAST_ASSERT(condition)        \
+  (static_cast<bool>(condition) ? void(0) \
+                                : ::holdfast::assert_failed(#condition, __FILE__, __LINE__))

@@ -1,5 +1,5 @@
-// Error: a failure that has a name. The names are RFC 9209's proxy error types (§2.3) as far as they
-// go; the contract (docs/contract: Conditions) sorts each into one group.
+// Error: a failure that has a name. The names are RFC 9209's proxy error types (§2.3) as far as
+// they go; the contract (docs/contract: Conditions) sorts each into one group.
 //
 // Contract: an Error tells what failed and where to look; it never holds a header value, a query or
 // a body. `detail` is for a person and may go to the client.
@@ -43,7 +43,15 @@ enum class ErrorType : std::uint8_t {
 };
 inline constexpr int error_type_count = static_cast<int>(ErrorType::proxy_internal_error) + 1;
 
-enum class ErrorGroup : std::uint8_t { connect, reset, timeout, open, overload, rate_limited, none };
+enum class ErrorGroup : std::uint8_t {
+  connect,
+  reset,
+  timeout,
+  open,
+  overload,
+  rate_limited,
+  none
+};
 
 /// The name as it stands in Proxy-Status, logs and metrics, e.g. "connection_refused".
 std::string_view name(ErrorType type);
@@ -51,7 +59,8 @@ std::string_view name(ErrorGroup group);
 
 ErrorGroup group_of(ErrorType type);
 
-/// The HTTP status a client sees for this failure when nothing else helped (contract §2, Conditions).
+/// The HTTP status a client sees for this failure when nothing else helped (contract §2,
+/// Conditions).
 int status_of(ErrorType type);
 
 struct Error {

@@ -53,10 +53,22 @@ class [[nodiscard]] Result {
   E&& error() && { return std::move(*get_error()); }
 
  private:
-  T* get() { HOLDFAST_ASSERT(has_value()); return std::get_if<0>(&state_); }
-  const T* get() const { HOLDFAST_ASSERT(has_value()); return std::get_if<0>(&state_); }
-  E* get_error() { HOLDFAST_ASSERT(!has_value()); return std::get_if<1>(&state_); }
-  const E* get_error() const { HOLDFAST_ASSERT(!has_value()); return std::get_if<1>(&state_); }
+  T* get() {
+    HOLDFAST_ASSERT(has_value());
+    return std::get_if<0>(&state_);
+  }
+  const T* get() const {
+    HOLDFAST_ASSERT(has_value());
+    return std::get_if<0>(&state_);
+  }
+  E* get_error() {
+    HOLDFAST_ASSERT(!has_value());
+    return std::get_if<1>(&state_);
+  }
+  const E* get_error() const {
+    HOLDFAST_ASSERT(!has_value());
+    return std::get_if<1>(&state_);
+  }
 
   std::variant<T, E> state_;
 };
@@ -75,9 +87,18 @@ class [[nodiscard]] Result<void, E> {
   bool has_value() const { return !error_.has_value(); }
   explicit operator bool() const { return has_value(); }
 
-  E& error() & { HOLDFAST_ASSERT(!has_value()); return *error_; }
-  const E& error() const& { HOLDFAST_ASSERT(!has_value()); return *error_; }
-  E&& error() && { HOLDFAST_ASSERT(!has_value()); return std::move(*error_); }
+  E& error() & {
+    HOLDFAST_ASSERT(!has_value());
+    return *error_;
+  }
+  const E& error() const& {
+    HOLDFAST_ASSERT(!has_value());
+    return *error_;
+  }
+  E&& error() && {
+    HOLDFAST_ASSERT(!has_value());
+    return std::move(*error_);
+  }
 
  private:
   std::optional<E> error_;

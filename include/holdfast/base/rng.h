@@ -1,4 +1,5 @@
-// Rng: the one source of chance, xoshiro256** (Blackman and Vigna, 2018), seeded through splitmix64.
+// Rng: the one source of chance, xoshiro256** (Blackman and Vigna, 2018), seeded through
+// splitmix64.
 //
 // Contract: the same seed gives the same numbers on every machine and compiler. Not for secrets.
 // Not thread-safe: one for each thread.

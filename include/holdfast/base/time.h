@@ -32,7 +32,9 @@ constexpr TimePoint after(TimePoint now, Duration d) {
   return d >= never - now ? never : now + d;
 }
 
-constexpr double to_seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
+constexpr double to_seconds(Duration d) {
+  return std::chrono::duration<double>(d).count();
+}
 constexpr double to_milliseconds(Duration d) {
   return std::chrono::duration<double, std::milli>(d).count();
 }

@@ -6,10 +6,21 @@
 
 namespace holdfast::http {
 
-enum class Method : std::uint8_t { get, head, post, put, delete_, connect, options, trace, patch, other };
+enum class Method : std::uint8_t {
+  get,
+  head,
+  post,
+  put,
+  delete_,
+  connect,
+  options,
+  trace,
+  patch,
+  other
+};
 
-inline constexpr std::string_view method_names[] = {"GET",     "HEAD",  "POST",  "PUT",
-                                                    "DELETE",  "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+inline constexpr std::string_view method_names[] = {"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
+                                                    "CONNECT", "OPTIONS", "TRACE", "PATCH"};
 
 /// Case-sensitive, as methods are; `other` for any token that is not registered above.
 Method method_of(std::string_view token);
@@ -17,6 +28,8 @@ Method method_of(std::string_view token);
 /// The name, "OTHER" for `other`: bounded, so that it may be a metric's label.
 std::string_view label(Method method);
 
-constexpr std::uint32_t bit(Method method) { return 1u << static_cast<unsigned>(method); }
+constexpr std::uint32_t bit(Method method) {
+  return 1u << static_cast<unsigned>(method);
+}
 
 }  // namespace holdfast::http

@@ -1,7 +1,7 @@
 // Balancer: picks one of several endpoints for an attempt.
 //
-// least_request: two endpoints drawn at random by weight, the one with fewer requests in flight for its
-// weight wins (Mitzenmacher, "The Power of Two Choices", 2001). round_robin: smooth weighted
+// least_request: two endpoints drawn at random by weight, the one with fewer requests in flight for
+// its weight wins (Mitzenmacher, "The Power of Two Choices", 2001). round_robin: smooth weighted
 // round-robin (as nginx has it), so that a weight is spread over the turns and not bunched.
 // A retry passes the endpoints already tried: they are avoided while there is another.
 //
@@ -30,7 +30,8 @@ class Balancer {
  public:
   explicit Balancer(BalanceKind kind) : kind_(kind) {}
 
-  /// Index into `endpoints`, or -1 if none is available. The span may change its size between calls.
+  /// Index into `endpoints`, or -1 if none is available. The span may change its size between
+  /// calls.
   int pick(std::span<const EndpointLoad> endpoints, Rng& rng);
 
  private:

@@ -36,8 +36,7 @@ class ConditionSet {
 };
 
 /// The group words, for "did you mean".
-inline constexpr std::string_view condition_words[] = {"connect", "reset",        "timeout", "open",
-                                                       "overload", "rate_limited", "429",     "4xx",
-                                                       "5xx"};
+inline constexpr std::string_view condition_words[] = {
+    "connect", "reset", "timeout", "open", "overload", "rate_limited", "429", "4xx", "5xx"};
 
 }  // namespace holdfast::policy

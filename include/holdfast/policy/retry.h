@@ -1,8 +1,8 @@
 // The retry decision: given what an attempt came to, may the request be sent again, and when?
 //
-// Contract: pure. The rules are contract §2, Retries, in this order: condition listed in `on`? attempts
-// left? method allowed, or provably not sent? body kept? Retry-After obeyable? time left? budget last,
-// since asking it spends it (the caller asks it after `RetryVerdict::retry`).
+// Contract: pure. The rules are contract §2, Retries, in this order: condition listed in `on`?
+// attempts left? method allowed, or provably not sent? body kept? Retry-After obeyable? time left?
+// budget last, since asking it spends it (the caller asks it after `RetryVerdict::retry`).
 // REQUIRES: no byte of a response has gone to the client; from then on there is nothing to decide.
 #pragma once
 
@@ -27,8 +27,9 @@ struct RetryOptions {
   BackoffOptions backoff;
   RetryBudgetOptions budget;
   std::uint64_t body_limit = 64 * 1024;
-  std::optional<Duration> retry_after_max = std::chrono::seconds(10);  // nullopt ("off"): not heeded
-  std::optional<Duration> hedge_after;                                  // nullopt: off
+  std::optional<Duration> retry_after_max =
+      std::chrono::seconds(10);         // nullopt ("off"): not heeded
+  std::optional<Duration> hedge_after;  // nullopt: off
 
   static ConditionSet default_on();
   bool operator==(const RetryOptions&) const = default;
@@ -60,7 +61,8 @@ enum class RetryVerdict : std::uint8_t {
   exhausted,    // no attempts left
   method,       // denied: the method may not be repeated and the request was sent
   body,         // denied: more of the body was sent than is kept
-  retry_after,  // the upstream asks for a longer pause than retry_after_max: its answer is passed on
+  retry_after,  // the upstream asks for a longer pause than retry_after_max: its answer is passed
+                // on
   deadline,     // denied: the wait would not end before the exchange's deadline
 };
 

@@ -1,12 +1,13 @@
 // RetryBudget: the bound on retries and hedges of one upstream, so that retries cannot turn a slow
 // upstream into a dead one.
 //
-// In a rolling window, retries may not exceed ratio × requests, or min_per_second × window, whichever
-// is more. Requests are first attempts; a retry is counted when it is granted, not when it ends.
+// In a rolling window, retries may not exceed ratio × requests, or min_per_second × window,
+// whichever is more. Requests are first attempts; a retry is counted when it is granted, not when
+// it ends.
 //
-// Contract: pure; told the time; the window is RollingWindow's ten buckets. Not thread-safe: one per upstream for the
-// whole process, behind a mutex held for one call. Routes of one upstream may bring different ratios:
-// the counts are shared, the limit is the asking route's.
+// Contract: pure; told the time; the window is RollingWindow's ten buckets. Not thread-safe: one
+// per upstream for the whole process, behind a mutex held for one call. Routes of one upstream may
+// bring different ratios: the counts are shared, the limit is the asking route's.
 #pragma once
 
 #include <cstdint>
