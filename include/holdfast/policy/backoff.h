@@ -2,8 +2,9 @@
 //
 // Before attempt n+1 the ceiling is c = min(max, base·2^(n-1)) (exponential), min(max, base·F(n))
 // with F = 1, 1, 2, 3, 5… (fibonacci), or base (constant). Jitter `full` draws from [0, c], `equal`
-// from [c/2, c], `none` is c, a ratio j draws from [c·(1-j), c·(1+j)]. Source of full and equal
-// jitter: Brooker, "Exponential Backoff and Jitter", AWS, 2015.
+// from [c/2, c], `none` is c, a ratio j draws from [c·(1-j), c·(1+j)].
+//
+// Source of full and equal jitter: Brooker, "Exponential Backoff and Jitter", AWS, 2015.
 #pragma once
 
 #include <cstdint>

@@ -5,13 +5,17 @@
 //
 // closed: every call is admitted and counted in a rolling window of ten exact buckets. It opens
 // when the window holds min_requests results and the share of failures (or of slow calls) has
-// reached its threshold, or after `consecutive_failures` in a row whatever the window holds. open:
-// no call is admitted. The pause is open_for, doubled with each re-opening in a row up to open_max,
-// plus up to 10 % at random (so that many instances do not probe at once). half_open: at most
-// half_open_requests probes are out at a time; as many successes in all close it, one failure
-// re-opens it, and so do successes of which slow_call_rate were slow: an upstream that opened it by
-// being slow has to become fast again. A probe that ends as `ignored` gives its place back. A
-// breaker that is not enabled is closed, admits every call and counts nothing.
+// reached its threshold, or after `consecutive_failures` in a row whatever the window holds.
+//
+// open: no call is admitted. The pause is open_for, doubled with each re-opening in a row up to
+// open_max, plus up to 10 % at random (so that many instances do not probe at once).
+//
+// half_open: at most half_open_requests probes are out at a time; as many successes in all close
+// it, one failure re-opens it, and so do successes of which slow_call_rate were slow: an upstream
+// that opened it by being slow has to become fast again. A probe that ends as `ignored` gives its
+// place back.
+//
+// A breaker that is not enabled is closed, admits every call and counts nothing.
 //
 // Contract: pure; told the time. Times never go back between calls. A result that belongs to an
 // earlier state (its permit's epoch is not the current one) changes nothing.

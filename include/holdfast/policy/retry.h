@@ -27,8 +27,8 @@ struct RetryOptions {
   BackoffOptions backoff;
   RetryBudgetOptions budget;
   std::uint64_t body_limit = 64 * 1024;
-  std::optional<Duration> retry_after_max =
-      std::chrono::seconds(10);         // nullopt ("off"): not heeded
+  /// nullopt ("off"): Retry-After is not heeded.
+  std::optional<Duration> retry_after_max = std::chrono::seconds(10);
   std::optional<Duration> hedge_after;  // nullopt: off
 
   static ConditionSet default_on();
@@ -61,8 +61,7 @@ enum class RetryVerdict : std::uint8_t {
   exhausted,    // no attempts left
   method,       // denied: the method may not be repeated and the request was sent
   body,         // denied: more of the body was sent than is kept
-  retry_after,  // the upstream asks for a longer pause than retry_after_max: its answer is passed
-                // on
+  retry_after,  // the upstream asks for more than retry_after_max: its answer is passed on
   deadline,     // denied: the wait would not end before the exchange's deadline
 };
 
