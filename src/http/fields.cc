@@ -55,7 +55,9 @@ constexpr Known known_names[] = {
 
 constexpr std::size_t longest_name = std::rbegin(known_names)->name.size();
 
-constexpr bool shorter(const Known& a, const Known& b) { return a.name.size() < b.name.size(); }
+constexpr bool shorter(const Known& a, const Known& b) {
+  return a.name.size() < b.name.size();
+}
 static_assert(std::is_sorted(std::begin(known_names), std::end(known_names), shorter));
 static_assert(std::size(known_names) == static_cast<std::size_t>(FieldName::x_request_id),
               "every id but `other` has its name");
@@ -69,7 +71,9 @@ constexpr auto first_of_length = [] {
   return first;
 }();
 
-bool is_ows(char c) { return c == ' ' || c == '\t'; }
+bool is_ows(char c) {
+  return c == ' ' || c == '\t';
+}
 
 /// Where the list element at the front of `list` ends: at a comma outside of quotes, or at the end.
 std::size_t element_end(std::string_view list) {

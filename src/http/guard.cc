@@ -21,7 +21,9 @@ constexpr auto byte_classes = [] {
   return classes;
 }();
 
-ByteClass class_of(char c) { return byte_classes[static_cast<unsigned char>(c)]; }
+ByteClass class_of(char c) {
+  return byte_classes[static_cast<unsigned char>(c)];
+}
 
 // A head that needed more is the exception: its memory is given back before the next one.
 constexpr std::size_t kept_capacity = 8 * 1024;
@@ -116,7 +118,8 @@ Result<HeadReader::Event, Refusal> HeadReader::end_start_line(std::size_t size) 
     line_begin_ = text_.size();
     return Event::start_line;
   }
-  if (++empty_lines_ > limits_.empty_lines) return refuse("an empty line stands before the message");
+  if (++empty_lines_ > limits_.empty_lines)
+    return refuse("an empty line stands before the message");
   text_.clear();
   return Event::need_more;
 }
@@ -214,7 +217,8 @@ Result<void, Refusal> ChunkScanner::size_byte(char c) {
 }
 
 Result<void, Refusal> ChunkScanner::extension_byte(char c) {
-  if (++extension_bytes_ > max_chunk_extension_bytes) return refuse("chunk extensions are too long");
+  if (++extension_bytes_ > max_chunk_extension_bytes)
+    return refuse("chunk extensions are too long");
   if (!next_extension_state(c)) return refuse("a chunk extension is malformed");
   return {};
 }

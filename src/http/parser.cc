@@ -19,10 +19,12 @@ Unexpected<Refusal> refuse(std::string_view reason, Problem problem = Problem::b
   return unexpected(Refusal{reason, problem});
 }
 
-Unexpected<Refusal> disagreement() { return refuse("two readers of the message disagree"); }
+Unexpected<Refusal> disagreement() {
+  return refuse("two readers of the message disagree");
+}
 
-/// llhttp, the second reader. It is shown what the guard has accepted and must come to the same end;
-/// its callbacks do nothing but note what it saw.
+/// llhttp, the second reader. It is shown what the guard has accepted and must come to the same
+/// end; its callbacks do nothing but note what it saw.
 class Llhttp {
  public:
   explicit Llhttp(llhttp_type_t type) {
@@ -46,8 +48,8 @@ class Llhttp {
     return paused && llhttp_get_error_pos(&parser_) == bytes.data() + bytes.size();
   }
 
-  /// Shows it a whole head; `has_body` tells what no reader of the head alone can know: a response to
-  /// HEAD has no body. True if it read the same framing and the same number of fields.
+  /// Shows it a whole head; `has_body` tells what no reader of the head alone can know: a response
+  /// to HEAD has no body. True if it read the same framing and the same number of fields.
   bool read_head(std::string_view start, std::string_view rest, std::size_t fields,
                  Framing declared, bool has_body) {
     skip_body_ = !has_body;
@@ -486,11 +488,21 @@ Result<ParseStep, RequestError> RequestParser::parse(std::string_view input) {
   return unexpected(RequestError{refusal.problem, std::string(refusal.reason)});
 }
 
-bool RequestParser::started() const { return impl_->message().started(); }
-const RequestHead& RequestParser::head() const { return impl_->head(); }
-std::span<const std::string_view> RequestParser::body() const { return impl_->message().pieces(); }
-const Fields& RequestParser::trailers() const { return impl_->message().trailers(); }
-void RequestParser::set_limits(const ParserLimits& limits) { impl_->set_limits(limits); }
+bool RequestParser::started() const {
+  return impl_->message().started();
+}
+const RequestHead& RequestParser::head() const {
+  return impl_->head();
+}
+std::span<const std::string_view> RequestParser::body() const {
+  return impl_->message().pieces();
+}
+const Fields& RequestParser::trailers() const {
+  return impl_->message().trailers();
+}
+void RequestParser::set_limits(const ParserLimits& limits) {
+  impl_->set_limits(limits);
+}
 
 void RequestParser::begin() {
   HOLDFAST_ASSERT(impl_->message().phase() == Phase::complete);
@@ -511,11 +523,21 @@ Result<ParseStep, Error> ResponseParser::parse(std::string_view input) {
   return unexpected(Impl::protocol_error(step.error()));
 }
 
-Result<void, Error> ResponseParser::finish() { return impl_->finish(); }
-bool ResponseParser::started() const { return impl_->started(); }
-const ResponseHead& ResponseParser::head() const { return impl_->head(); }
-std::span<const std::string_view> ResponseParser::body() const { return impl_->message().pieces(); }
-const Fields& ResponseParser::trailers() const { return impl_->message().trailers(); }
+Result<void, Error> ResponseParser::finish() {
+  return impl_->finish();
+}
+bool ResponseParser::started() const {
+  return impl_->started();
+}
+const ResponseHead& ResponseParser::head() const {
+  return impl_->head();
+}
+std::span<const std::string_view> ResponseParser::body() const {
+  return impl_->message().pieces();
+}
+const Fields& ResponseParser::trailers() const {
+  return impl_->message().trailers();
+}
 
 bool parser_is_strict() {
   constexpr std::string_view probes[] = {

@@ -25,7 +25,9 @@ constexpr ProblemText problems[] = {
 };
 static_assert(std::size(problems) == static_cast<std::size_t>(Problem::not_implemented) + 1);
 
-const ProblemText& text_of(Problem problem) { return problems[static_cast<std::size_t>(problem)]; }
+const ProblemText& text_of(Problem problem) {
+  return problems[static_cast<std::size_t>(problem)];
+}
 
 // In the order of ErrorType.
 constexpr std::string_view error_titles[] = {
@@ -149,10 +151,18 @@ constexpr Phrase phrases[] = {
 
 }  // namespace
 
-std::string_view name(Problem problem) { return text_of(problem).name; }
-int status_of(Problem problem) { return text_of(problem).status; }
-std::string_view title(Problem problem) { return text_of(problem).title; }
-std::string_view title(ErrorType type) { return error_titles[static_cast<std::size_t>(type)]; }
+std::string_view name(Problem problem) {
+  return text_of(problem).name;
+}
+int status_of(Problem problem) {
+  return text_of(problem).status;
+}
+std::string_view title(Problem problem) {
+  return text_of(problem).title;
+}
+std::string_view title(ErrorType type) {
+  return error_titles[static_cast<std::size_t>(type)];
+}
 
 std::string_view reason_phrase(int status) {
   for (const Phrase& phrase : phrases) {

@@ -18,8 +18,8 @@ Unexpected<Refusal> refuse(std::string_view reason, Problem problem = Problem::b
 
 // Methods of protocols that look like HTTP and frame their messages in another way.
 constexpr std::string_view foreign_methods[] = {
-    "PRI",      "SOURCE",        "ANNOUNCE",      "DESCRIBE", "FLUSH", "GET_PARAMETER", "PAUSE",
-    "PLAY",     "RECORD",        "REDIRECT",      "SETUP",    "SET_PARAMETER",          "TEARDOWN"};
+    "PRI",  "SOURCE", "ANNOUNCE", "DESCRIBE", "FLUSH",         "GET_PARAMETER", "PAUSE",
+    "PLAY", "RECORD", "REDIRECT", "SETUP",    "SET_PARAMETER", "TEARDOWN"};
 
 Result<void, Refusal> check_method(std::string_view method) {
   if (!is_token(method)) return refuse("the method is not a token");
@@ -42,11 +42,14 @@ int minor_version_of(std::string_view protocol) {
   return protocol == "HTTP/1.0" ? 0 : -1;
 }
 
-bool is_target_char(char c) { return c > 0x20 && c < 0x7f && c != '#'; }
+bool is_target_char(char c) {
+  return c > 0x20 && c < 0x7f && c != '#';
+}
 
 constexpr auto host_chars = [] {
   std::array<bool, 256> allowed{};
-  // unreserved and sub-delims of RFC 3986 but for the comma, which would make Host look like a list.
+  // unreserved and sub-delims of RFC 3986 but for the comma, which would make Host look like a
+  // list.
   for (const char c : std::string_view("-._~!$&'()*+;=0123456789abcdefghijklmnopqrstuvwxyz"
                                        "ABCDEFGHIJKLMNOPQRSTUVWXYZ")) {
     allowed[static_cast<unsigned char>(c)] = true;
@@ -106,6 +109,7 @@ Result<RequestLine, Refusal> parse_request_line(std::string_view line) {
                            minor_version_of(line.substr(target_end + 1))};
   if (auto accepted = check_method(parsed.method); !accepted) return unexpected(accepted.error());
   if (parsed.minor_version < 0) return refuse("the version is neither HTTP/1.1 nor HTTP/1.0");
+  if (parsed.target.empty()) return refuse("the target is missing");
   if (!std::all_of(parsed.target.begin(), parsed.target.end(), is_target_char)) {
     return refuse("the target contains a character that it may not");
   }

@@ -21,10 +21,14 @@ bool has_prefix(std::string_view path, std::string_view prefix) {
          path[prefix.size()] == '/';
 }
 
-bool is_wildcard(std::string_view host) { return host.starts_with("*."); }
+bool is_wildcard(std::string_view host) {
+  return host.starts_with("*.");
+}
 
 /// ".x" of "*.x".
-std::string_view wildcard_suffix(std::string_view host) { return host.substr(1); }
+std::string_view wildcard_suffix(std::string_view host) {
+  return host.substr(1);
+}
 
 /// True for at least one character before the suffix.
 bool has_suffix(std::string_view host, std::string_view suffix) {
@@ -51,7 +55,9 @@ using Candidates = std::vector<int>;  // route indexes, ascending
 /// Looked up by views, without making a string.
 struct PathHash {
   using is_transparent = void;
-  std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  std::size_t operator()(std::string_view text) const {
+    return std::hash<std::string_view>()(text);
+  }
 };
 
 struct HostHash {
@@ -94,7 +100,8 @@ class PathIndex {
     }
   }
 
-  /// Calls visit(candidates) for each list of routes whose exact path or prefix fits, and for the rest.
+  /// Calls visit(candidates) for each list of routes whose exact path or prefix fits, and for the
+  /// rest.
   template <class Visit>
   void for_each(std::string_view path, const Visit& visit) const {
     if (const auto found = exact_.find(path); found != exact_.end()) visit(found->second);

@@ -1,9 +1,9 @@
 // Fields: the header or trailer section of a message, in the order it came (RFC 9110 §5).
 //
-// Contract: a Field is a view; whoever owns the bytes (a parser, a configuration) outlives it. Names
-// compare without case. Names that holdfast itself looks at have an id, found once when the field is
-// added, so that the path of a request compares integers.
-// Limits: none here; the parser bounds count and bytes.
+// Contract: a Field is a view; whoever owns the bytes (a parser, a configuration) outlives it.
+// Names compare without case. Names that holdfast itself looks at have an id, found once when the
+// field is added, so that the path of a request compares integers. Limits: none here; the parser
+// bounds count and bytes.
 #pragma once
 
 #include <array>
@@ -56,9 +56,9 @@ enum class FieldName : std::uint8_t {
 /// `other` for a name without an id.
 FieldName field_name(std::string_view name);
 
-/// True for the fields that end at every hop whatever Connection says (RFC 9110 §7.6.1): Connection,
-/// Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade, HTTP2-Settings,
-/// Proxy-Authenticate and Proxy-Authorization.
+/// True for the fields that end at every hop whatever Connection says (RFC 9110 §7.6.1):
+/// Connection, Keep-Alive, Proxy-Connection, TE, Trailer, Transfer-Encoding, Upgrade,
+/// HTTP2-Settings, Proxy-Authenticate and Proxy-Authorization.
 bool is_hop_by_hop(FieldName id);
 
 struct Field {
@@ -69,7 +69,9 @@ struct Field {
 
 class Fields {
  public:
-  void add(std::string_view name, std::string_view value) { list_.push_back({name, value, field_name(name)}); }
+  void add(std::string_view name, std::string_view value) {
+    list_.push_back({name, value, field_name(name)});
+  }
   void clear() { list_.clear(); }
 
   /// The first field of that name, or nullptr.
@@ -96,8 +98,8 @@ bool is_token(std::string_view text);
 /// RFC 9110 §5.5: visible characters, obs-text, SP and HTAB; no other control byte.
 bool is_field_value(std::string_view text);
 
-/// Calls visit(element) for each element of a comma-separated list, OWS trimmed, empty ones left out
-/// (RFC 9110 §5.6.1). Quoted strings are kept whole. visit returns false to stop.
+/// Calls visit(element) for each element of a comma-separated list, OWS trimmed, empty ones left
+/// out (RFC 9110 §5.6.1). Quoted strings are kept whole. visit returns false to stop.
 template <class Visit>
 void for_each_element(std::string_view list, Visit visit);
 

@@ -1,14 +1,14 @@
 // The guard: raw scans that stand before and beside llhttp (wire.md G1, G8, G9).
 //
-// LineScanner finds the end of one line and refuses every byte that some reader takes for a line end.
-// HeadReader collects a start line and field lines within bounds; SectionLimits says which bounds.
-// ChunkScanner follows a chunked body from its first size line to the end of its trailer section.
+// LineScanner finds the end of one line and refuses every byte that some reader takes for a line
+// end. HeadReader collects a start line and field lines within bounds; SectionLimits says which
+// bounds. ChunkScanner follows a chunked body from its first size line to the end of its trailer
+// section.
 //
-// Contract: each takes bytes in any cut; what it accepts, and the Refusal otherwise, depend on the bytes
-// alone, because every rule is applied at the first byte that breaks it. After a Refusal the object is
-// of no more use until begin().
-// Ownership: HeadReader copies what it reads; views of it are valid until the next read() or begin().
-// The others keep nothing but counters.
+// Contract: each takes bytes in any cut; what it accepts, and the Refusal otherwise, depend on the
+// bytes alone, because every rule is applied at the first byte that breaks it. After a Refusal the
+// object is of no more use until begin(). Ownership: HeadReader copies what it reads; views of it
+// are valid until the next read() or begin(). The others keep nothing but counters.
 #pragma once
 
 #include <cstddef>
@@ -68,8 +68,8 @@ class HeadReader {
   /// All bytes of the section. REQUIRES: Event::end was reported.
   std::string_view text() const { return text_; }
   std::size_t field_count() const { return field_count_; }
-  /// Adds the field lines to `fields`, which then point into this object; says how many were dropped.
-  /// REQUIRES: Event::end was reported.
+  /// Adds the field lines to `fields`, which then point into this object; says how many were
+  /// dropped. REQUIRES: Event::end was reported.
   Result<std::uint32_t, Refusal> parse_fields(Fields& fields, UnderscorePolicy underscores) const;
 
  private:

@@ -1,8 +1,8 @@
 // The grammar of single lines: request line, status line, field line, authority (wire.md G2 to G5).
 //
-// Pure functions over one line without its line end. The guard has already refused control bytes, so
-// what is left to check is the grammar, byte by byte and without repair: exactly one space where one
-// belongs, versions spelled out, nothing trimmed but the white space around a field value.
+// Pure functions over one line without its line end. The guard has already refused control bytes,
+// so what is left to check is the grammar, byte by byte and without repair: exactly one space where
+// one belongs, versions spelled out, nothing trimmed but the white space around a field value.
 #pragma once
 
 #include <cstddef>
