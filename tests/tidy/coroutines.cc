@@ -110,8 +110,7 @@ bool is_declaration(std::string_view text) {
 /// What may stand before `co_await` in its statement.
 bool is_plain_beginning(std::string_view text) {
   take_word(text, "else");
-  if (take_word(text, "if")) {
-    take_word(text, "constexpr");
+  if (take_word(text, "if") || take_word(text, "while")) {
     const std::size_t end = text.starts_with('(') ? after_closing(text, 0) : std::string_view::npos;
     if (end == std::string_view::npos) return false;  // the co_await is within the condition
     text = trimmed(text.substr(end));

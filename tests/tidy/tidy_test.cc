@@ -156,8 +156,8 @@ TEST_CASE("co_await stands in the forms that are compiled soundly") {
         "const bool in_time = co_await stream->until_input(deadline);",
         "Result<Response> answer = co_await attempted(*this, request, policy::Kind::first);",
         "std::map<int, Text>& x = co_await f(a.b, -1, \"text\", 'c');", "co_return co_await f(x);",
-        "if (ready) co_await task;", "else co_await task;", "case Kind::first: co_await task;",
-        "for (;;) { co_await f(); }", "// co_await f(g(x));",
+        "if (ready) co_await task;", "else co_await task;", "while (empty()) co_await task;",
+        "case Kind::first: co_await task;", "for (;;) { co_await f(); }", "// co_await f(g(x));",
         "if (a) {\n    co_await f(\n        x);\n  }"}) {
     CAPTURE(form);
     CHECK_FALSE(finds_in_function(check_co_await, form));
