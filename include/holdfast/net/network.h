@@ -25,9 +25,9 @@ class Connector {
 class Resolver {
  public:
   virtual ~Resolver() = default;
-  /// Every address of a name, as getaddrinfo orders them (so /etc/hosts and search domains work), off
-  /// the loop's thread. Fails with dns_error or dns_timeout (the deadline). The name must outlive the
-  /// task; a destroyed task leaves the look-up to end by itself.
+  /// Every address of a name, as getaddrinfo orders them (so /etc/hosts and search domains work),
+  /// off the loop's thread. Fails with dns_error or dns_timeout (the deadline). The name must
+  /// outlive the task; a destroyed task leaves the look-up to end by itself.
   virtual runtime::Task<Result<std::vector<Address>>> resolve(std::string_view host,
                                                               std::uint16_t port,
                                                               TimePoint deadline) = 0;
