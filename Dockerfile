@@ -27,7 +27,6 @@ RUN apt-get update -qq \
 COPY --from=build /source/build/release/holdfast /usr/local/bin/holdfast
 COPY conf/minimal.toml /etc/holdfast/holdfast.toml
 USER holdfast
-EXPOSE 8470
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
   CMD ["holdfast", "ready", "--config", "/etc/holdfast/holdfast.toml"]
