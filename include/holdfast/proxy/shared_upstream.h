@@ -28,7 +28,8 @@ namespace holdfast::proxy {
 using Transitions = std::vector<policy::Breaker::Transition>;
 
 /// A worker's wish for one connection when the bound is reached. `granted` is called once, on any thread,
-/// with the place already taken for this worker; it must only post to the worker's loop.
+/// with the place already taken for this worker and with the upstream's lock held: it must only post to the
+/// worker's loop.
 struct ConnectionTicket {
   std::function<void()> granted;
   bool queued = false;
@@ -48,6 +49,8 @@ class SharedUpstream {
   policy::BreakerState breaker_state() const { return state_.load(std::memory_order_relaxed); }
 
   // -- retry budget; counts are shared by all windows in use
+  /// Begins to count for budgets of that window. Idempotent.
+  void count_window(Duration window);
   void record_request(TimePoint now);
   bool try_retry(const policy::RetryBudgetOptions& options, TimePoint now);
 
@@ -62,7 +65,7 @@ class SharedUpstream {
   void closed();
   bool has_waiters() const { return waiters_.load(std::memory_order_relaxed) > 0; }
   /// Called on another worker's behalf when the bound is reached while idle connections exist elsewhere:
-  /// every worker that registered is asked (on any thread) to close idle ones while somebody waits.
+  /// every worker that registered is asked (on any thread, with the lock held) to close idle ones.
   void on_pressure(const void* owner, std::function<void()> close_idle);
   void forget_pressure(const void* owner);
 
@@ -72,7 +75,9 @@ class SharedUpstream {
   void reconfigure(const UpstreamConfig& config);
 
  private:
-  policy::RetryBudget& budget_for(Duration window, TimePoint now);
+  policy::RetryBudget& budget_for(Duration window);
+  /// REQUIRES: the queue is not empty and the lock is held.
+  void grant_first();
 
   const std::string name_;
   mutable std::mutex mutex_;

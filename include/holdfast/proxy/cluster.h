@@ -1,0 +1,105 @@
+// Cluster: one upstream as one worker sees it under one configuration: its endpoints' pools, the balancer,
+// and what is shared with the other workers.
+//
+// Generation: one configuration in use by one worker. Exchanges pin the generation they began with; it is
+// destroyed when a newer one is in place and nobody pins it (a plain count: one thread).
+//
+// Contract: single-threaded, except PublishedConfig, which is immutable and shared by all workers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "holdfast/policy/balancer.h"
+#include "holdfast/proxy/config.h"
+#include "holdfast/proxy/downstream.h"
+#include "holdfast/proxy/observer.h"
+#include "holdfast/proxy/route.h"
+#include "holdfast/proxy/shared_upstream.h"
+#include "holdfast/proxy/upstream_connection.h"
+
+namespace holdfast::proxy {
+
+/// What the proxy needs of the worker it runs in. References outlive every exchange.
+struct Services {
+  runtime::Context& context;
+  net::Connector& connector;
+  net::Resolver& resolver;
+  Observer& observer;
+  SharedUpstreams& upstreams;
+  /// For heads that are composed and sent without waiting in between.
+  std::string scratch;
+};
+
+class Cluster {
+ public:
+  Cluster(const UpstreamConfig& config, Services& services, const Cluster* previous);
+
+  /// The endpoint for an attempt, rather one that is not among `tried`.
+  EndpointPool& pick(std::span<EndpointPool* const> tried, Rng& rng);
+
+  const UpstreamConfig& config() const { return config_; }
+  SharedUpstream& shared() const { return *shared_; }
+  Slot slot() const { return slot_; }
+
+  /// Closes the idle connections of endpoints that `next` (nullptr: nobody) does not have any more.
+  void retire_what_is_gone(const Cluster* next);
+
+ private:
+  const std::shared_ptr<EndpointPool>* find(std::string_view endpoint) const;
+
+  const UpstreamConfig& config_;
+  std::shared_ptr<SharedUpstream> shared_;
+  Slot slot_;
+  policy::Balancer balancer_;
+  std::vector<std::shared_ptr<EndpointPool>> endpoints_;
+  std::vector<policy::EndpointLoad> loads_;
+};
+
+/// A configuration that was put into use, with its routes made ready.
+struct PublishedConfig {
+  explicit PublishedConfig(std::shared_ptr<const Config> loaded)
+      : config(std::move(loaded)), routes(*config) {}
+  std::shared_ptr<const Config> config;
+  RouteTable routes;
+};
+
+struct RouteState {
+  const RouteConfig* config = nullptr;
+  Cluster* cluster = nullptr;                // nullptr: the route responds by itself
+  std::vector<Cluster*> fallback_clusters;   // one for each fallback; nullptr for static ones
+  Slot slot = 0;
+};
+
+class Generation {
+ public:
+  /// Takes over the pools of `previous` (may be nullptr) whose endpoints stay.
+  Generation(std::shared_ptr<const PublishedConfig> published, Services& services,
+             const Generation* previous);
+
+  const Config& config() const { return *published_->config; }
+  const RouteTable& routes() const { return published_->routes; }
+  const RouteState& route(int index) const { return routes_[static_cast<std::size_t>(index)]; }
+  const DownstreamOptions& downstream() const { return downstream_; }
+
+  void retire_what_is_gone(const Generation& next);
+
+  void pin() { ++pins_; }
+  void unpin() { --pins_; }
+  bool pinned() const { return pins_ > 0; }
+
+ private:
+  Cluster* find(std::string_view upstream) const;
+
+  std::shared_ptr<const PublishedConfig> published_;
+  std::vector<std::unique_ptr<Cluster>> clusters_;  // by name, in order
+  std::vector<RouteState> routes_;
+  DownstreamOptions downstream_;
+  std::uint64_t pins_ = 0;
+};
+
+}  // namespace holdfast::proxy

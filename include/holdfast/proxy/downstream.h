@@ -1,0 +1,172 @@
+// DownstreamConnection: one client connection, from its first byte to its close. It reads requests one
+// after the other, hands each to a Handler as a Transaction, and keeps the order of pipelined ones simply
+// by not looking at the next before the last is answered.
+//
+// Contract: single-threaded. run() ends when the connection has ended; the object must outlive it. To
+// cancel is to destroy run()'s task. The Handler is the only thing that knows what a request is for: the
+// proxy has one, the admin listener another.
+//
+// How each end is handled:
+//   FIN between requests, idle_timeout      closed without a word
+//   header_timeout                          408, closed
+//   a request that cannot be read           its problem, Connection: close, lingering close: what the
+//                                           client still sends is read and dropped for a moment, so that a
+//                                           reset does not take the answer away (RFC 9112 §9.6)
+//   the stream fails while a request is     its handler is cancelled: the work for a client that is gone
+//   being handled                           ends. A FIN alone is no failure: it may be a half-close
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "holdfast/http/parser.h"
+#include "holdfast/net/stream.h"
+#include "holdfast/proxy/config.h"
+#include "holdfast/proxy/heads.h"
+#include "holdfast/proxy/request_body.h"
+#include "holdfast/runtime/context.h"
+#include "holdfast/runtime/task.h"
+
+namespace holdfast::proxy {
+
+/// What a connection needs to know of the server it belongs to. May change between requests.
+struct DownstreamOptions {
+  http::ParserLimits limits;
+  std::optional<Duration> header_timeout = std::chrono::seconds(10);
+  std::optional<Duration> idle_timeout = std::chrono::seconds(75);
+  std::optional<std::uint64_t> min_body_rate = 240;
+  std::string server_name = "holdfast";
+};
+
+DownstreamOptions downstream_options(const ServerConfig& server);
+
+class DownstreamConnection;
+
+/// One request and its answer. Lives as long as the connection is on it.
+class Transaction {
+ public:
+  explicit Transaction(DownstreamConnection& connection) : connection_(connection) {}
+
+  const http::RequestHead& request() const;
+  RequestBody& body();
+  net::Stream& stream();
+  const std::string& listener() const;
+  /// The peer's address as text, "unix" for a unix socket.
+  const std::string& client() const;
+  TimePoint started() const { return started_; }
+  WallTime started_wall() const { return started_wall_; }
+
+  // -- the answer. A head is composed into head_buffer(), then begin() and write() send it.
+  /// Empty, with its capacity kept from request to request.
+  std::string& head_buffer();
+  /// True once a byte of the final answer was handed to the stream.
+  bool answered() const { return answered_; }
+  /// The status of the answer; 0 before it.
+  int status() const { return status_; }
+  std::uint64_t bytes_out() const { return bytes_out_; }
+
+  /// True if the connection will be closed after this answer (the client's wish, its HTTP/1.0, a drain,
+  /// a body that is not worth reading to its end). Asked before the head is composed.
+  bool closes();
+  /// From now on closes() is true.
+  void close_after() { must_close_ = true; }
+
+  /// The head in head_buffer() is the answer's, with this status; it goes out with the first write().
+  void begin(int status, BodyMode mode);
+  /// Hands pieces of the body to the stream, framed; `last` ends the body. What the kernel does not take
+  /// is queued: look at stream().sending() and wait before the next write.
+  void write(Pieces pieces, bool last, const http::Fields* trailers = nullptr,
+             std::span<const std::string> allowed_trailers = {});
+  /// The answer cannot be completed: the client must see that (reset, no clean end).
+  void cut();
+  bool was_cut() const { return cut_; }
+  /// True if the answer was written to its end.
+  bool finished() const { return finished_; }
+
+  /// Waits until everything is with the kernel; false if the client is gone or took nothing for `idle`.
+  runtime::Task<bool> flush(std::optional<Duration> idle);
+
+  /// A whole answer of holdfast's own. Ends with the answer sent, or the client gone.
+  runtime::Task<void> respond(const OwnResponse& response);
+
+  /// Passes on an informational response. Nothing for HTTP/1.0.
+  void inform(const http::ResponseHead& response);
+
+ private:
+  friend class DownstreamConnection;
+  void reset(TimePoint now, WallTime wall_now);
+  bool body_is_worth_reading();
+
+  DownstreamConnection& connection_;
+  TimePoint started_{};
+  WallTime started_wall_{};
+  int status_ = 0;
+  BodyMode mode_ = BodyMode::none;
+  std::uint64_t bytes_out_ = 0;
+  bool head_pending_ = false;
+  bool answered_ = false;
+  bool finished_ = false;
+  bool must_close_ = false;
+  bool cut_ = false;
+};
+
+class Handler {
+ public:
+  virtual ~Handler() = default;
+  /// Answers one request. Cancelled (destroyed) if the client goes away.
+  virtual runtime::Task<void> handle(Transaction& transaction) = 0;
+  /// A request that could not be read; the connection answers `error` by itself after this call. The head
+  /// may be missing (`head` is nullptr).
+  virtual void refused(Transaction& transaction, const http::RequestHead* head,
+                       const http::RequestError& error) = 0;
+  /// The id for a problem's body, when there is none yet.
+  virtual std::string_view request_id(Transaction& transaction) = 0;
+  /// Options for the next request.
+  virtual const DownstreamOptions& options() const = 0;
+  /// True while the process drains: answers carry Connection: close.
+  virtual bool draining() const = 0;
+};
+
+class DownstreamConnection {
+ public:
+  DownstreamConnection(std::unique_ptr<net::Stream> stream, std::string_view listener, Handler& handler,
+                       runtime::Context& context);
+  DownstreamConnection(const DownstreamConnection&) = delete;
+  DownstreamConnection& operator=(const DownstreamConnection&) = delete;
+
+  runtime::Task<void> run();
+
+  /// True between requests, with nothing of the next one there: closing now loses nothing.
+  bool idle() const { return idle_; }
+
+ private:
+  friend class Transaction;
+
+  runtime::Task<bool> read_head();
+  runtime::Task<void> handle_one();
+  runtime::Task<void> watch_client();
+  runtime::Task<void> refuse(const http::RequestError& error);
+  runtime::Task<bool> finish_body();
+  runtime::Task<void> linger();
+
+  std::unique_ptr<net::Stream> stream_;
+  const std::string listener_;
+  Handler& handler_;
+  runtime::Context& context_;
+  std::string client_;
+  http::RequestParser parser_;
+  RequestBody body_;
+  Transaction transaction_;
+  std::string head_buffer_;
+  std::string frame_buffer_;
+  bool head_read_ = false;
+  bool idle_ = true;
+  std::optional<http::RequestError> refusal_;
+};
+
+}  // namespace holdfast::proxy

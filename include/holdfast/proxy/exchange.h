@@ -1,0 +1,145 @@
+// Exchange: the life of one request, from its head to the end of its answer. It reads top to bottom in
+// exchange.cc, a stage after the other:
+//
+//   run        routes; answers what needs no upstream
+//   proxied    the whole of an upstream's exchange: attempts, then an answer, a fallback or an error
+//   retried    attempts until one stands (policy/retry.h decides, the budget allows)
+//   attempted  one attempt, or two when hedging
+//   attempt    breaker's permit, endpoint, connection, request, head of the response
+//   deliver    the response to the client, its body as it comes
+//
+// The breaker stands inside the retry: each attempt asks it and reports to it, so a breaker that opens
+// ends the retries. Stages speak through the Attempt they fill. An Error becomes a response in one place,
+// answer_error().
+//
+// Contract: single-threaded. Destroying run()'s task at any moment is a client that has gone: permits go
+// back, connections in use close, nothing is counted for or against the upstream.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "holdfast/base/uuid.h"
+#include "holdfast/proxy/cluster.h"
+#include "holdfast/proxy/downstream.h"
+#include "holdfast/runtime/task.h"
+
+namespace holdfast::proxy {
+
+/// One attempt: what it holds and what became of it. Its destructor gives everything back.
+class Attempt {
+ public:
+  Attempt(Cluster& cluster, Services& services) : cluster_(cluster), services_(services) {}
+  Attempt(const Attempt&) = delete;
+  Attempt& operator=(const Attempt&) = delete;
+  ~Attempt() { settle(policy::Breaker::Outcome::ignored); }
+
+  /// Asks the breaker. False: it is not closed, and error is set.
+  bool admit(TimePoint now);
+  /// Tells the breaker how the call ended; the first word counts.
+  void settle(policy::Breaker::Outcome outcome);
+  /// What settle() shall say of a failure.
+  void settle_failure(ErrorType type);
+
+  Cluster& cluster() const { return cluster_; }
+  bool has_response() const { return status != 0; }
+
+  EndpointPool* pool = nullptr;
+  Lease lease;
+  TimePoint started{};
+  Duration latency{};
+  int status = 0;                         // of the response whose head the lease's parser holds
+  std::optional<Error> error;             // the attempt failed
+  std::optional<BodyFailure> client_failure;  // the client's body failed: the exchange is over
+  std::optional<Duration> retry_after;    // when an open breaker may admit again
+  bool request_sent = false;              // all of the request is with the kernel
+  bool stale = false;                     // a pooled connection that had closed meanwhile
+
+ private:
+  void report(const Transitions& transitions);
+
+  Cluster& cluster_;
+  Services& services_;
+  std::optional<policy::Breaker::Permit> permit_;
+};
+
+class Exchange {
+ public:
+  Exchange(Transaction& transaction, Generation& generation, Services& services);
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+  /// Tells the Observer, however it ended.
+  ~Exchange();
+
+  runtime::Task<void> run();
+
+ private:
+  // -- stages
+  runtime::Task<void> proxied();
+  runtime::Task<void> retried();
+  runtime::Task<void> attempted();
+  runtime::Task<void> hedged();
+  runtime::Task<void> pause_until(TimePoint at);
+  runtime::Task<void> attempt(Attempt& attempt);
+  runtime::Task<void> connect(Attempt& attempt, bool fresh);
+  runtime::Task<void> round_trip(Attempt& attempt);
+  runtime::Task<void> upload(Attempt& attempt);
+  runtime::Task<void> read_head(Attempt& attempt, TimePoint deadline);
+  runtime::Task<void> deliver(Attempt& attempt, std::string_view fallback_of);
+  runtime::Task<void> tunnel(Attempt& attempt);
+  runtime::Task<bool> fall_back();
+  runtime::Task<bool> fall_back_to(Cluster& cluster, std::string_view cause);
+  runtime::Task<void> answer_error(const Error& error, std::optional<Duration> retry_after);
+  runtime::Task<void> answer_problem(const http::RequestError& error);
+  runtime::Task<void> answer_static(const StaticResponse& response, std::string_view proxy_status);
+
+  // -- what stages ask
+  bool prepare();
+  void start_clocks(TimePoint now);
+  bool method_listed() const;
+  bool may_hedge() const;
+  Attempt& begin_attempt(Cluster& cluster);
+  Attempt& outcome() { return *slots_[outcome_]; }
+  bool grant_retry(Attempt& attempt, Duration& delay);
+  bool stands(const Attempt& attempt) const;
+  void send_request(Attempt& attempt);
+  void finish_attempt(Attempt& attempt);
+  bool read_body(Attempt& attempt);
+  void give_up(Attempt& attempt);
+  void let_go(Attempt& attempt);
+  std::string_view host_for(const EndpointPool& pool, std::string& buffer) const;
+  std::string_view wanted_upgrade() const;
+  TimePoint attempt_deadline(const Attempt& attempt) const;
+  Duration left_of_total() const;
+  TimePoint now() const { return services_.context.now(); }
+
+  Transaction& transaction_;
+  Generation& generation_;
+  Services& services_;
+  const RouteState* route_ = nullptr;
+
+  std::string_view request_id_;
+  std::optional<Uuid7> made_request_id_;
+  std::optional<Duration> client_deadline_;  // of deadline_header
+  TimePoint total_deadline_ = never;         // once the clock runs
+  bool clocks_started_ = false;
+  TimePoint stream_deadline_ = never;
+
+  std::array<std::optional<Attempt>, 2> slots_;
+  std::size_t outcome_ = 0;
+  int attempts_ = 0;
+  bool sent_ = false;  // a byte of any attempt may have reached an upstream
+  bool hedging_ = false;
+  std::vector<EndpointPool*> tried_;
+
+  // -- for the record
+  std::string_view error_name_;
+  std::string_view endpoint_text_;
+  bool fell_back_ = false;
+};
+
+}  // namespace holdfast::proxy

@@ -1,0 +1,47 @@
+// Proxy: holdfast's main job on one worker: the Handler that turns each request into an Exchange under the
+// configuration in use.
+//
+// Contract: single-threaded. adopt() puts a configuration into use for the requests that begin afterwards;
+// those in flight keep theirs. REQUIRES: adopt() was called before the first connection is served.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "holdfast/base/uuid.h"
+#include "holdfast/proxy/cluster.h"
+#include "holdfast/proxy/downstream.h"
+
+namespace holdfast::proxy {
+
+class Proxy final : public Handler {
+ public:
+  explicit Proxy(Services& services) : services_(services) {}
+  ~Proxy() override;
+
+  void adopt(std::shared_ptr<const PublishedConfig> published);
+  /// From now on every answer closes its connection.
+  void drain() { draining_ = true; }
+
+  runtime::Task<void> handle(Transaction& transaction) override;
+  void refused(Transaction& transaction, const http::RequestHead* head,
+               const http::RequestError& error) override;
+  std::string_view request_id(Transaction& transaction) override;
+  const DownstreamOptions& options() const override { return current_->downstream(); }
+  bool draining() const override { return draining_; }
+
+  /// Configurations that are alive: one, and those that exchanges in flight began with.
+  std::size_t generations() const { return earlier_.size() + (current_ ? 1 : 0); }
+
+ private:
+  void forget_unused();
+
+  Services& services_;
+  std::unique_ptr<Generation> current_;
+  std::vector<std::unique_ptr<Generation>> earlier_;
+  std::optional<Uuid7> refused_id_;
+  bool draining_ = false;
+};
+
+}  // namespace holdfast::proxy

@@ -1,0 +1,30 @@
+// A tunnel: bytes both ways between two streams after a 101 (or CONNECT), until both have ended.
+//
+// Contract: a FIN is passed on, and the other direction goes on until it ends too. A failure of either
+// stream, or `idle` of silence in both directions, ends the tunnel. Memory: one read in flight each way.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "holdfast/net/stream.h"
+#include "holdfast/runtime/context.h"
+#include "holdfast/runtime/task.h"
+
+namespace holdfast::proxy {
+
+struct TunnelLimits {
+  std::optional<Duration> idle;
+  TimePoint deadline = never;
+};
+
+struct TunnelCounts {
+  std::uint64_t to_upstream = 0;
+  std::uint64_t to_client = 0;
+};
+
+/// True if both sides ended; false if it was cut (failure, silence, deadline).
+runtime::Task<bool> run_tunnel(net::Stream& client, net::Stream& upstream, const TunnelLimits& limits,
+                               runtime::Context& context, TunnelCounts& counts);
+
+}  // namespace holdfast::proxy

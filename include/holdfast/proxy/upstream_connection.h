@@ -1,0 +1,148 @@
+// UpstreamConnection and EndpointPool: the connections of one worker to one endpoint.
+//
+// A connection carries one exchange at a time. After a complete answer it goes back to the pool, unless
+// the answer, its owner or a limit says that it ends. Idle connections are watched: the peer's FIN, a byte
+// that nobody asked for (RFC 9112 §9.2) or the idle timeout closes them at once, so that a dead one is
+// rarely picked up.
+//
+// Contract: single-threaded, on the worker's loop. A Lease returns its connection by its destructor: closed
+// unless release() said that it may be used again. Pools are kept over a reload as long as the endpoint
+// stays in its upstream.
+// Limits: pool.max_connections bounds open connections (in use and idle) of the upstream over all workers,
+// pool.max_pending those who wait for one; both are SharedUpstream's.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "holdfast/base/result.h"
+#include "holdfast/http/parser.h"
+#include "holdfast/net/network.h"
+#include "holdfast/proxy/config.h"
+#include "holdfast/proxy/shared_upstream.h"
+#include "holdfast/runtime/context.h"
+#include "holdfast/runtime/scope.h"
+#include "holdfast/runtime/task.h"
+
+namespace holdfast::proxy {
+
+class EndpointPool;
+
+class UpstreamConnection {
+ public:
+  UpstreamConnection(std::unique_ptr<net::Stream> stream, EndpointPool& pool);
+
+  net::Stream& stream() { return *stream_; }
+  http::ResponseParser& parser() { return parser_; }
+  /// True if an earlier exchange used it: the peer may have closed it meanwhile.
+  bool reused() const { return exchanges_ > 1; }
+
+ private:
+  friend class EndpointPool;
+  std::unique_ptr<net::Stream> stream_;
+  http::ResponseParser parser_;
+  EndpointPool& pool_;
+  std::uint64_t exchanges_ = 0;
+  runtime::Task<void> idle_watch_;
+};
+
+/// One connection for one exchange.
+class Lease {
+ public:
+  Lease() = default;
+  Lease(EndpointPool& pool, std::unique_ptr<UpstreamConnection> connection);
+  Lease(Lease&& other) noexcept;
+  Lease& operator=(Lease&& other) noexcept;
+  ~Lease() { close(); }
+
+  explicit operator bool() const { return connection_ != nullptr; }
+  UpstreamConnection& operator*() const { return *connection_; }
+  UpstreamConnection* operator->() const { return connection_.get(); }
+
+  /// Gives the connection back for the next exchange. REQUIRES: its answer was complete and leaves it
+  /// usable.
+  void release();
+  void close();
+
+ private:
+  EndpointPool* pool_ = nullptr;
+  std::unique_ptr<UpstreamConnection> connection_;
+};
+
+class EndpointPool {
+ public:
+  EndpointPool(const EndpointConfig& endpoint, const PoolOptions& options, Duration dns_refresh,
+               std::shared_ptr<SharedUpstream> shared, runtime::Context& context,
+               net::Connector& connector, net::Resolver& resolver);
+  ~EndpointPool();
+  EndpointPool(const EndpointPool&) = delete;
+  EndpointPool& operator=(const EndpointPool&) = delete;
+
+  /// A connection: an idle one, or a new one when there is none or `fresh` is asked for. The connect (name
+  /// look-up included) ends by `connect_timeout`; all of it, waiting for a place too, by `deadline`.
+  /// Errors: those of Connector and Resolver, connection_limit_reached, http_response_timeout (the
+  /// deadline).
+  runtime::Task<Result<Lease>> acquire(bool fresh, std::optional<Duration> connect_timeout,
+                                       TimePoint deadline);
+
+  /// An idle connection that looks alive, at once, or an empty lease.
+  Lease take_idle();
+
+  /// New options after a reload.
+  void reconfigure(const EndpointConfig& endpoint, const PoolOptions& options, Duration dns_refresh);
+  /// The endpoint left the configuration: idle connections close, nothing goes back to the pool.
+  void retire();
+  /// Closes the connection that has been idle longest; false if there is none.
+  bool close_one_idle();
+
+  const EndpointConfig& endpoint() const { return endpoint_; }
+  const std::string& text() const { return text_; }
+  std::uint32_t in_flight() const { return in_flight_; }
+  std::size_t idle() const { return idle_.size(); }
+
+ private:
+  friend class Lease;
+  friend class UpstreamConnection;
+  struct Waiter;
+  class Graveyard;
+
+  runtime::Task<Result<void>> wait_for_place(TimePoint deadline, std::unique_ptr<UpstreamConnection>& handed);
+  runtime::Task<Result<std::unique_ptr<net::Stream>>> connect(TimePoint deadline);
+  runtime::Task<Result<void>> look_up(TimePoint deadline);
+  runtime::Task<void> refresh_addresses();
+  runtime::Task<void> watch_idle(UpstreamConnection& connection);
+
+  Lease lease(std::unique_ptr<UpstreamConnection> connection);
+  void put_back(std::unique_ptr<UpstreamConnection> connection);
+  bool hand_over(std::unique_ptr<UpstreamConnection>& connection);
+  void discard(std::unique_ptr<UpstreamConnection> connection);
+  void discard_idle(UpstreamConnection& connection);
+  /// Closes idle connections while somebody anywhere waits for a place.
+  void relieve();
+
+  EndpointConfig endpoint_;
+  std::string text_;
+  PoolOptions options_;
+  Duration dns_refresh_;
+  std::shared_ptr<SharedUpstream> shared_;
+  runtime::Context& context_;
+  net::Connector& connector_;
+  net::Resolver& resolver_;
+
+  std::vector<std::unique_ptr<UpstreamConnection>> idle_;  // the last used is at the back
+  std::deque<Waiter*> waiters_;
+  std::uint32_t in_flight_ = 0;
+  bool retired_ = false;
+
+  std::vector<net::Address> addresses_;  // of a named endpoint; the last good answer
+  TimePoint addresses_good_until_{};
+  std::unique_ptr<Graveyard> graveyard_;
+  runtime::Scope background_;
+  /// What other threads hold of this pool; nulled by the destructor, read on the loop only.
+  std::shared_ptr<EndpointPool*> self_;
+};
+
+}  // namespace holdfast::proxy

@@ -1,0 +1,357 @@
+#include "holdfast/app/server.h"
+
+#include <csignal>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+#include "holdfast/app/admin.h"
+#include "holdfast/app/admin_pages.h"
+#include "holdfast/app/config_effective.h"
+#include "holdfast/app/config_loader.h"
+#include "holdfast/app/machine.h"
+#include "holdfast/app/metrics.h"
+#include "holdfast/app/worker.h"
+#include "holdfast/base/assert.h"
+#include "holdfast/http/parser.h"
+#include "holdfast/net/uv_listener.h"
+#include "holdfast/net/uv_network.h"
+#include "holdfast/proxy/connection_set.h"
+#include "holdfast/runtime/event_loop.h"
+#include "holdfast/runtime/scope.h"
+
+namespace holdfast::app {
+namespace {
+
+constexpr int exit_done = 0;
+constexpr int exit_bad_config = 1;
+constexpr int exit_machine_refused = 3;
+
+/// A configuration on its way into use: read, checked, its new sockets open.
+struct Candidate {
+  LoadedConfig loaded;
+  std::shared_ptr<const proxy::PublishedConfig> published;
+  std::map<std::string, net::ListenSockets> opened;  // by the listener's text: those not yet in use
+  std::string failure;                               // "": all is well
+};
+
+/// Opens a socket for each worker and each listener that is not among `in_use`.
+void open_new_listeners(Candidate& candidate, const std::set<std::string>& in_use, int workers) {
+  for (const proxy::ListenerConfig& listener : candidate.loaded.config->listeners) {
+    const std::string& text = listener.listen.text;
+    if (in_use.contains(text) || candidate.opened.contains(text)) continue;
+    Result<net::ListenSockets, std::string> sockets = net::open_listen_sockets(listener.listen, workers);
+    if (!sockets) {
+      candidate.failure = "listener " + listener.name + ": " + sockets.error();
+      break;
+    }
+    candidate.opened.emplace(text, std::move(*sockets));
+  }
+  if (candidate.failure.empty()) return;
+  for (auto& [text, sockets] : candidate.opened) net::close_listen_sockets(sockets);
+  candidate.opened.clear();
+}
+
+/// What a reload may not change, or "".
+std::string_view unchangeable(const proxy::Config& before, const proxy::Config& after) {
+  if (before.server.workers != after.server.workers) return "server.workers";
+  const bool same_admin = before.admin.listen.has_value() == after.admin.listen.has_value() &&
+                          (!before.admin.listen || *before.admin.listen == *after.admin.listen) &&
+                          before.admin.hosts == after.admin.hosts;
+  return same_admin ? "" : "admin";
+}
+
+class Server {
+ public:
+  Server(const RunOptions& options, LoadedConfig loaded);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  int run();
+
+ private:
+  using Then = std::function<void()>;
+
+  bool start();
+  bool start_admin();
+  void put_into_use(Candidate& candidate, Then then);
+  void log_listeners(const Candidate& candidate);
+
+  void reload();
+  void finish_reload(const std::shared_ptr<Candidate>& candidate);
+  void refuse_reload(const std::string& why);
+
+  void drain();
+  runtime::Task<void> cut_after(Duration patience);
+  void worker_drained();
+
+  AdminSource admin_source();
+  const proxy::Config& config() const { return *loaded_.config; }
+
+  const RunOptions& options_;
+  LoadedConfig loaded_;
+  LogSink error_sink_{STDERR_FILENO};
+  LogSink access_sink_{STDOUT_FILENO};
+  Logger logger_;
+  Metrics metrics_;
+  proxy::SharedUpstreams upstreams_;
+  ConnectionGate gate_;
+
+  runtime::EventLoop loop_;
+  net::UvNetwork network_;
+  runtime::Scope scope_;
+  std::unique_ptr<Admin> admin_;
+  std::unique_ptr<proxy::ConnectionSet> admin_connections_;
+  std::unique_ptr<net::UvListener> admin_listener_;
+  std::vector<std::unique_ptr<Worker>> workers_;
+
+  int worker_count_;
+  std::map<std::string, net::ListenSockets> in_use_;  // descriptors are the workers'
+  bool ready_ = false;
+  bool draining_ = false;
+  bool reloading_ = false;
+  bool reload_again_ = false;
+  int workers_draining_ = 0;
+};
+
+Server::Server(const RunOptions& options, LoadedConfig loaded)
+    : options_(options),
+      loaded_(std::move(loaded)),
+      logger_(error_sink_, config().log.level, config().log.format),
+      metrics_(options.version, options.commit),
+      gate_(config().server.max_connections),
+      network_(loop_),
+      worker_count_(config().server.workers.value_or(usable_cpus())) {}
+
+Server::~Server() {
+  workers_.clear();
+  admin_listener_.reset();
+  admin_connections_.reset();
+  scope_.cancel_all();
+  for (auto& [text, sockets] : in_use_) net::close_listen_sockets(sockets);
+}
+
+int Server::run() {
+  std::signal(SIGPIPE, SIG_IGN);
+  raise_descriptor_limit();
+  if (!start()) return exit_machine_refused;
+  loop_.run();
+  logger_.log(LogLevel::info, "stopped");
+  return exit_done;
+}
+
+bool Server::start() {
+  metrics_.set_log_dropped([this] { return error_sink_.dropped() + access_sink_.dropped(); });
+  metrics_.set_upstreams([this] { return upstream_gauges(config(), upstreams_); });
+  loop_.on_signal(SIGHUP, [this] { reload(); });
+  loop_.on_signal(SIGTERM, [this] { drain(); });
+  loop_.on_signal(SIGINT, [this] { drain(); });
+
+  Candidate candidate{loaded_, std::make_shared<proxy::PublishedConfig>(loaded_.config), {}, {}};
+  open_new_listeners(candidate, {}, worker_count_);
+  if (!candidate.failure.empty()) {
+    logger_.log(LogLevel::error, "cannot listen", {{"reason", candidate.failure}});
+    return false;
+  }
+  if (!start_admin()) {
+    for (auto& [text, sockets] : candidate.opened) net::close_listen_sockets(sockets);
+    return false;
+  }
+  for (int i = 0; i < worker_count_; ++i) {
+    workers_.push_back(std::make_unique<Worker>(
+        i, upstreams_, metrics_, access_sink_, logger_, config().log, gate_,
+        [this] { loop_.post([this] { worker_drained(); }); }));
+  }
+  log_listeners(candidate);
+  put_into_use(candidate, [this] {
+    ready_ = true;
+    logger_.log(LogLevel::info, "ready",
+                {{"version", options_.version}, {"commit", options_.commit}, {"workers", worker_count_}});
+  });
+  return true;
+}
+
+bool Server::start_admin() {
+  if (!config().admin.listen) return true;
+  Result<net::ListenSockets, std::string> sockets = net::open_listen_sockets(*config().admin.listen, 1);
+  if (!sockets) {
+    logger_.log(LogLevel::error, "cannot listen", {{"reason", "admin: " + sockets.error()}});
+    return false;
+  }
+  admin_ = std::make_unique<Admin>(admin_source(), loop_.context());
+  admin_connections_ = std::make_unique<proxy::ConnectionSet>(*admin_, loop_.context(), [] {});
+  admin_listener_ = std::make_unique<net::UvListener>(
+      network_, sockets->descriptors.front(),
+      [this](std::unique_ptr<net::Stream> stream) { admin_connections_->serve(std::move(stream), "admin"); });
+  logger_.log(LogLevel::info, "listening", {{"listener", "admin"}, {"address", sockets->address.text()}});
+  sockets->descriptors.clear();
+  in_use_.emplace("admin " + config().admin.listen->text, std::move(*sockets));
+  return true;
+}
+
+AdminSource Server::admin_source() {
+  AdminSource source;
+  source.ready = [this] { return ready_ && !draining_; };
+  source.draining = [this] { return draining_; };
+  source.metrics = [this] { return metrics_.render(); };
+  source.config = [this] { return effective_json(loaded_); };
+  source.routes = [this] { return routes_json(loaded_); };
+  source.upstreams = [this] { return upstreams_page(config(), upstreams_); };
+  source.hosts = [this] { return config().admin.hosts; };
+  return source;
+}
+
+/// Hands a configuration to every worker; `then` runs on the main loop when all have it.
+void Server::put_into_use(Candidate& candidate, Then then) {
+  upstreams_.apply(*candidate.loaded.config);
+  gate_.set_limit(candidate.loaded.config->server.max_connections);
+  logger_.configure(candidate.loaded.config->log.level, candidate.loaded.config->log.format);
+
+  auto left = std::make_shared<int>(worker_count_);
+  auto all_done = std::make_shared<Then>(std::move(then));
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    WorkerUpdate update;
+    update.published = candidate.published;
+    for (const proxy::ListenerConfig& listener : candidate.loaded.config->listeners) {
+      const auto opened = candidate.opened.find(listener.listen.text);
+      const int descriptor = opened == candidate.opened.end() ? -1 : opened->second.descriptors[i];
+      update.listeners.push_back({listener.listen.text, listener.name, descriptor});
+    }
+    workers_[i]->update(std::move(update), [this, left, all_done] {
+      loop_.post([this, left, all_done] {
+        if (--*left > 0) return;
+        metrics_.reload_succeeded(loop_.context().clock.wall_now());
+        (*all_done)();
+      });
+    });
+  }
+  // The descriptors belong to the workers now; what stays here is the address, and a unix socket's file.
+  std::map<std::string, net::ListenSockets> next;
+  for (const proxy::ListenerConfig& listener : candidate.loaded.config->listeners) {
+    auto opened = candidate.opened.extract(listener.listen.text);
+    auto kept = opened.empty() ? in_use_.extract(listener.listen.text) : std::move(opened);
+    if (kept.empty()) continue;
+    kept.mapped().descriptors.clear();
+    next.insert(std::move(kept));
+  }
+  for (auto& [text, sockets] : in_use_) {
+    if (text.starts_with("admin ")) {
+      next.emplace(text, std::move(sockets));
+    } else {
+      net::close_listen_sockets(sockets);
+    }
+  }
+  in_use_ = std::move(next);
+  loaded_ = candidate.loaded;
+}
+
+void Server::log_listeners(const Candidate& candidate) {
+  for (const proxy::ListenerConfig& listener : candidate.loaded.config->listeners) {
+    const auto opened = candidate.opened.find(listener.listen.text);
+    if (opened == candidate.opened.end()) continue;
+    logger_.log(LogLevel::info, "listening",
+                {{"listener", listener.name}, {"address", opened->second.address.text()}});
+  }
+}
+
+// --------------------------------------------------------------------------------------------- reload
+
+void Server::reload() {
+  if (draining_) return;
+  if (reloading_) {
+    reload_again_ = true;  // one more when this one is done, however many signals come
+    return;
+  }
+  reloading_ = true;
+  auto candidate = std::make_shared<Candidate>();
+  std::set<std::string> listening;
+  for (const auto& [text, sockets] : in_use_) listening.insert(text);
+  loop_.run_blocking(
+      [this, candidate, listening, before = loaded_.config] {
+        Result<LoadedConfig, ConfigFailure> loaded =
+            load_config(options_.config_path, process_environment());
+        if (!loaded) {
+          candidate->failure = loaded.error().first_place();
+          return;
+        }
+        candidate->loaded = std::move(*loaded);
+        const std::string_view fixed = unchangeable(*before, *candidate->loaded.config);
+        if (!fixed.empty()) {
+          candidate->failure = options_.config_path + ": " + std::string(fixed) +
+                               " cannot change while holdfast runs; restart it";
+          return;
+        }
+        candidate->published = std::make_shared<proxy::PublishedConfig>(candidate->loaded.config);
+        open_new_listeners(*candidate, listening, worker_count_);
+      },
+      [this, candidate] { finish_reload(candidate); });
+}
+
+void Server::finish_reload(const std::shared_ptr<Candidate>& candidate) {
+  const auto done = [this] {
+    reloading_ = false;
+    if (std::exchange(reload_again_, false)) reload();
+  };
+  if (draining_ || !candidate->failure.empty()) {
+    for (auto& [text, sockets] : candidate->opened) net::close_listen_sockets(sockets);
+    if (!candidate->failure.empty()) refuse_reload(candidate->failure);
+    done();
+    return;
+  }
+  log_listeners(*candidate);
+  put_into_use(*candidate, [this, done] {
+    logger_.log(LogLevel::info, "configuration reloaded", {{"file", options_.config_path}});
+    done();
+  });
+}
+
+void Server::refuse_reload(const std::string& why) {
+  metrics_.reload_failed();
+  logger_.log(LogLevel::error, "configuration refused, the old one stays",
+              {{"reason", why}, {"file", options_.config_path}});
+}
+
+// ---------------------------------------------------------------------------------------------- drain
+
+void Server::drain() {
+  if (draining_) _exit(exit_done);  // the second signal
+  draining_ = true;
+  logger_.log(LogLevel::info, "draining");
+  workers_draining_ = worker_count_;
+  for (auto& worker : workers_) worker->drain();
+  scope_.spawn(cut_after(config().server.drain_timeout));
+}
+
+runtime::Task<void> Server::cut_after(Duration patience) {
+  const TimePoint deadline = after(loop_.context().now(), patience);
+  co_await runtime::sleep_until(loop_.context().timers, deadline);
+  logger_.log(LogLevel::warn, "drain timeout: what is still in flight is cut");
+  loop_.stop();
+}
+
+void Server::worker_drained() {
+  if (--workers_draining_ == 0) loop_.stop();
+}
+
+}  // namespace
+
+int run(const RunOptions& options) {
+  HOLDFAST_ASSERT(http::parser_is_strict());
+  Result<LoadedConfig, ConfigFailure> loaded = load_config(options.config_path, process_environment());
+  if (!loaded) {
+    std::fputs(loaded.error().render().c_str(), stderr);
+    return exit_bad_config;
+  }
+  std::fputs(loaded->warnings.c_str(), stderr);
+  Server server(options, std::move(*loaded));
+  return server.run();
+}
+
+}  // namespace holdfast::app

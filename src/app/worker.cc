@@ -1,0 +1,215 @@
+#include "holdfast/app/worker.h"
+
+#include <pthread.h>
+
+#include <deque>
+#include <future>
+#include <map>
+#include <utility>
+
+#include "holdfast/base/assert.h"
+#include "holdfast/net/uv_listener.h"
+#include "holdfast/net/uv_network.h"
+#include "holdfast/proxy/connection_set.h"
+#include "holdfast/proxy/proxy.h"
+#include "holdfast/runtime/event_loop.h"
+
+namespace holdfast::app {
+
+bool ConnectionGate::enter() {
+  std::uint64_t open = open_.load(std::memory_order_relaxed);
+  while (open < limit_.load(std::memory_order_relaxed)) {
+    if (open_.compare_exchange_weak(open, open + 1, std::memory_order_acq_rel)) return true;
+  }
+  refused_.store(true);
+  // A place that came free between the look and the mark would wake nobody: look again.
+  if (open_.load() < limit_.load()) wake_all();
+  return false;
+}
+
+void ConnectionGate::leave() {
+  open_.fetch_sub(1);
+  if (refused_.load()) wake_all();
+}
+
+void ConnectionGate::set_limit(std::uint64_t limit) {
+  limit_.store(limit);
+  if (refused_.load()) wake_all();
+}
+
+void ConnectionGate::on_free(const void* owner, std::function<void()> wake) {
+  const std::lock_guard lock(mutex_);
+  wakes_[owner] = std::move(wake);
+}
+
+void ConnectionGate::forget(const void* owner) {
+  const std::lock_guard lock(mutex_);
+  wakes_.erase(owner);
+}
+
+void ConnectionGate::wake_all() {
+  refused_.store(false);
+  const std::lock_guard lock(mutex_);
+  for (const auto& [owner, wake] : wakes_) wake();
+}
+
+/// What lives on the worker's thread, in the order it is made and the reverse of which it is destroyed.
+class Worker::Loop {
+ public:
+  Loop(proxy::SharedUpstreams& upstreams, WorkerMetrics& observer, AccessLog& log, ConnectionGate& gate,
+       const std::function<void()>& on_drained)
+      : network_(loop_),
+        services_{loop_.context(), network_, network_, observer, upstreams, {}},
+        proxy_(services_),
+        connections_(proxy_, loop_.context(), [this] { connection_closed(); }),
+        log_(log),
+        gate_(gate),
+        on_drained_(on_drained) {
+    gate_.on_free(this, [this] { loop_.post([this] { admit_waiting(); }); });
+  }
+  ~Loop() { gate_.forget(this); }
+
+  runtime::EventLoop& loop() { return loop_; }
+  void update(const WorkerUpdate& update);
+  void drain();
+  /// Serves what waited at the gate, and accepts again.
+  void admit_waiting();
+
+ private:
+  struct Listener {
+    std::string name;
+    std::unique_ptr<net::UvListener> listener;
+  };
+  struct Waiting {
+    std::unique_ptr<net::Stream> stream;
+    std::string listener;
+  };
+
+  void accept(std::unique_ptr<net::Stream> stream, const std::string& text);
+  void connection_closed();
+  void tell_if_drained();
+
+  runtime::EventLoop loop_;
+  net::UvNetwork network_;
+  proxy::Services services_;
+  proxy::Proxy proxy_;
+  std::map<std::string, Listener> listeners_;
+  std::deque<Waiting> waiting_;  // accepted while another worker took the last place
+  proxy::ConnectionSet connections_;
+  AccessLog& log_;
+  ConnectionGate& gate_;
+  const std::function<void()>& on_drained_;
+  bool draining_ = false;
+  bool told_drained_ = false;
+};
+
+void Worker::Loop::update(const WorkerUpdate& update) {
+  log_.configure(update.published->config->log);
+  proxy_.adopt(update.published);
+  std::map<std::string, Listener> next;
+  for (const WorkerListener& wanted : update.listeners) {
+    Listener listener;
+    if (wanted.descriptor < 0) {
+      auto kept = listeners_.extract(wanted.text);
+      HOLDFAST_ASSERT(!kept.empty());
+      listener = std::move(kept.mapped());
+    } else {
+      listener.listener = std::make_unique<net::UvListener>(
+          network_, wanted.descriptor,
+          [this, text = wanted.text](std::unique_ptr<net::Stream> stream) { accept(std::move(stream), text); });
+    }
+    listener.name = wanted.name;
+    next.emplace(wanted.text, std::move(listener));
+  }
+  // While the ones that go are emptied they must still be found under their name.
+  for (auto& [text, listener] : listeners_) listener.listener->close_after_queue();
+  listeners_ = std::move(next);
+}
+
+void Worker::Loop::accept(std::unique_ptr<net::Stream> stream, const std::string& text) {
+  const auto found = listeners_.find(text);
+  const std::string name = found != listeners_.end() ? found->second.name : text;
+  if (waiting_.empty() && gate_.enter()) {
+    connections_.serve(std::move(stream), name);
+    return;
+  }
+  waiting_.push_back({std::move(stream), name});
+  for (auto& [key, listener] : listeners_) listener.listener->pause();
+}
+
+void Worker::Loop::admit_waiting() {
+  while (!waiting_.empty() && gate_.enter()) {
+    Waiting first = std::move(waiting_.front());
+    waiting_.pop_front();
+    connections_.serve(std::move(first.stream), first.listener);
+  }
+  if (!waiting_.empty()) return;
+  for (auto& [text, listener] : listeners_) listener.listener->resume();
+}
+
+void Worker::Loop::connection_closed() {
+  gate_.leave();
+  tell_if_drained();
+}
+
+void Worker::Loop::drain() {
+  draining_ = true;
+  proxy_.drain();
+  // What the kernel has accepted already is still served.
+  for (auto& [text, listener] : listeners_) listener.listener->close_after_queue();
+  listeners_.clear();
+  // A request may lie in the kernel, unread, on a connection that looks idle: it gets two turns of the
+  // loop to be seen.
+  loop_.post([this] {
+    loop_.post([this] {
+      connections_.close_idle();
+      tell_if_drained();
+    });
+  });
+}
+
+void Worker::Loop::tell_if_drained() {
+  if (!draining_ || told_drained_ || connections_.size() > 0 || !waiting_.empty()) return;
+  told_drained_ = true;
+  on_drained_();
+}
+
+Worker::Worker(int number, proxy::SharedUpstreams& upstreams, Metrics& metrics, LogSink& access_sink,
+               Logger& logger, const proxy::LogConfig& log, ConnectionGate& gate,
+               std::function<void()> on_drained)
+    : access_log_(access_sink, log) {
+  WorkerMetrics& observer = metrics.add_worker(access_log_, logger);
+  std::promise<void> ready;
+  thread_ = std::thread([&, number, on_drained = std::move(on_drained)] {
+    const std::string name = "holdfast-w" + std::to_string(number);
+    pthread_setname_np(pthread_self(), name.c_str());
+    {
+      Loop loop(upstreams, observer, access_log_, gate, on_drained);
+      loop_ = &loop;
+      ready.set_value();
+      loop.loop().run();
+    }
+    HOLDFAST_ASSERT(runtime::live_frames() == 0);
+    HOLDFAST_ASSERT(net::live_handles() == 0);
+    runtime::release_free_frames();
+  });
+  ready.get_future().wait();
+}
+
+Worker::~Worker() {
+  loop_->loop().stop();
+  thread_.join();
+}
+
+void Worker::update(WorkerUpdate update, std::function<void()> done) {
+  loop_->loop().post([loop = loop_, update = std::move(update), done = std::move(done)] {
+    loop->update(update);
+    done();
+  });
+}
+
+void Worker::drain() {
+  loop_->loop().post([loop = loop_] { loop->drain(); });
+}
+
+}  // namespace holdfast::app

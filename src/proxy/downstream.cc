@@ -1,0 +1,327 @@
+#include "holdfast/proxy/downstream.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "holdfast/base/assert.h"
+#include "holdfast/base/text.h"
+#include "holdfast/http/problem.h"
+#include "holdfast/policy/timeout.h"
+
+namespace holdfast::proxy {
+namespace {
+
+/// What is left of a body that nobody wanted is read up to here, to keep the connection.
+constexpr std::uint64_t unwanted_body_limit = 64 * 1024;
+/// How long, and how much, a closed connection is listened to so that its last answer arrives.
+constexpr Duration linger_time = std::chrono::seconds(2);
+constexpr std::uint64_t linger_bytes = 1024 * 1024;
+/// How long a client may take nothing of one of our own answers.
+constexpr Duration own_answer_patience = std::chrono::seconds(30);
+
+constexpr std::size_t max_pieces_at_once = 64;
+
+http::UnderscorePolicy underscore_policy(UnderscoreHeaders choice) {
+  switch (choice) {
+    case UnderscoreHeaders::drop: return http::UnderscorePolicy::drop;
+    case UnderscoreHeaders::reject: return http::UnderscorePolicy::reject;
+    case UnderscoreHeaders::pass: return http::UnderscorePolicy::pass;
+  }
+  return http::UnderscorePolicy::drop;
+}
+
+void append_hex(std::string& out, std::uint64_t number) {
+  std::array<char, 16> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number, 16).ptr;
+  out.append(digits.data(), end);
+}
+
+bool is_allowed(std::string_view name, std::span<const std::string> allowed) {
+  return std::ranges::any_of(allowed, [&](const std::string& one) { return iequals(one, name); });
+}
+
+}  // namespace
+
+DownstreamOptions downstream_options(const ServerConfig& server) {
+  DownstreamOptions options;
+  options.limits.max_target_bytes = server.max_target_bytes;
+  options.limits.max_header_bytes = server.max_header_bytes;
+  options.limits.max_headers = server.max_headers;
+  options.limits.max_body_bytes = server.max_body_bytes;
+  options.limits.underscore_headers = underscore_policy(server.underscore_headers);
+  options.header_timeout = server.header_timeout;
+  options.idle_timeout = server.idle_timeout;
+  options.min_body_rate = server.min_body_rate;
+  options.server_name = server.name;
+  return options;
+}
+
+// ---------------------------------------------------------------------------------------- Transaction
+
+const http::RequestHead& Transaction::request() const { return connection_.parser_.head(); }
+RequestBody& Transaction::body() { return connection_.body_; }
+net::Stream& Transaction::stream() { return *connection_.stream_; }
+const std::string& Transaction::listener() const { return connection_.listener_; }
+const std::string& Transaction::client() const { return connection_.client_; }
+
+std::string& Transaction::head_buffer() {
+  connection_.head_buffer_.clear();
+  return connection_.head_buffer_;
+}
+
+void Transaction::reset(TimePoint now, WallTime wall_now) {
+  started_ = now;
+  started_wall_ = wall_now;
+  status_ = 0;
+  mode_ = BodyMode::none;
+  bytes_out_ = 0;
+  head_pending_ = answered_ = finished_ = must_close_ = cut_ = false;
+}
+
+bool Transaction::body_is_worth_reading() {
+  RequestBody& request_body = body();
+  if (request_body.complete()) return true;
+  if (request_body.continue_pending()) return false;
+  const http::Framing& framing = request().framing;
+  return framing.kind != http::Framing::Kind::length ||
+         framing.length - request_body.received() <= unwanted_body_limit;
+}
+
+bool Transaction::closes() {
+  if (!must_close_) {
+    must_close_ = !connection_.head_read_ || !request().keep_alive || connection_.handler_.draining() ||
+                  stream().ended() || !body_is_worth_reading();
+  }
+  return must_close_;
+}
+
+void Transaction::begin(int status, BodyMode mode) {
+  HOLDFAST_ASSERT(!answered_ && !head_pending_);
+  status_ = status;
+  mode_ = mode;
+  head_pending_ = true;
+  if (mode == BodyMode::until_close) must_close_ = true;
+}
+
+void Transaction::write(Pieces pieces, bool last, const http::Fields* trailers,
+                        std::span<const std::string> allowed_trailers) {
+  HOLDFAST_ASSERT(!finished_ && (head_pending_ || answered_));
+  std::uint64_t size = 0;
+  for (const std::string_view piece : pieces) size += piece.size();
+
+  std::array<std::string_view, max_pieces_at_once> list;
+  std::size_t count = 0;
+  std::string joined;
+  if (pieces.size() > max_pieces_at_once - 4) {
+    // Many tiny chunks in one read: joining them is cheaper than a long vector of buffers.
+    for (const std::string_view piece : pieces) joined.append(piece);
+  }
+
+  std::string& frame = connection_.frame_buffer_;
+  frame.clear();
+  if (head_pending_) list[count++] = connection_.head_buffer_;
+  if (mode_ == BodyMode::chunked && size > 0) {
+    append_hex(frame, size);
+    frame.append("\r\n");
+  }
+  const std::size_t size_line = frame.size();
+  if (mode_ == BodyMode::chunked) {
+    if (size > 0) frame.append("\r\n");
+    if (last) {
+      frame.append("0\r\n");
+      if (trailers != nullptr) {
+        for (const http::Field& field : *trailers) {
+          if (!is_allowed(field.name, allowed_trailers)) continue;
+          frame.append(field.name).append(": ").append(field.value).append("\r\n");
+        }
+      }
+      frame.append("\r\n");
+    }
+  }
+  if (size_line > 0) list[count++] = std::string_view(frame).substr(0, size_line);
+  if (mode_ != BodyMode::none && size > 0) {
+    bytes_out_ += size;
+    if (!joined.empty()) {
+      list[count++] = joined;
+    } else {
+      for (const std::string_view piece : pieces) list[count++] = piece;
+    }
+  }
+  if (frame.size() > size_line) list[count++] = std::string_view(frame).substr(size_line);
+
+  head_pending_ = false;
+  answered_ = true;
+  finished_ = last;
+  if (count > 0) stream().send(Pieces(list.data(), count));
+}
+
+void Transaction::cut() {
+  cut_ = true;
+  must_close_ = true;
+  stream().abort();
+}
+
+runtime::Task<bool> Transaction::flush(std::optional<Duration> idle) {
+  net::Stream& client = stream();
+  while (client.sending() && !client.failure()) {
+    const TimePoint deadline = policy::deadline_after(connection_.context_.now(), idle);
+    const bool in_time = co_await client.until_sent(deadline);
+    if (!in_time) co_return false;
+  }
+  co_return !client.failure();
+}
+
+runtime::Task<void> Transaction::respond(const OwnResponse& response) {
+  const bool close = closes();
+  const bool bodiless = connection_.head_read_ && request().method == http::Method::head;
+  // A 100 (Continue) that the kernel has not taken yet goes first.
+  const bool ready = co_await flush(own_answer_patience);
+  if (!ready) {
+    cut();
+    co_return;
+  }
+  append_own_head(head_buffer(), response, connection_.handler_.options().server_name, close,
+                  connection_.context_.clock.wall_now());
+  const bool has_body = !bodiless && response.status != 204 && response.status != 304;
+  begin(response.status, has_body ? BodyMode::length : BodyMode::none);
+  write(Pieces(&response.body, 1), true);
+  const bool sent = co_await flush(own_answer_patience);
+  if (!sent) cut();
+}
+
+void Transaction::inform(const http::ResponseHead& response) {
+  if (request().minor_version == 0 || stream().sending()) return;
+  append_informational_head(head_buffer(), response);
+  stream().send(connection_.head_buffer_);
+}
+
+// ------------------------------------------------------------------------------- DownstreamConnection
+
+DownstreamConnection::DownstreamConnection(std::unique_ptr<net::Stream> stream,
+                                           std::string_view listener, Handler& handler,
+                                           runtime::Context& context)
+    : stream_(std::move(stream)),
+      listener_(listener),
+      handler_(handler),
+      context_(context),
+      client_(stream_->peer().is_unix() ? "unix" : stream_->peer().ip()),
+      parser_(handler.options().limits),
+      body_(*stream_, parser_, context),
+      transaction_(*this) {}
+
+runtime::Task<void> DownstreamConnection::run() {
+  for (;;) {
+    const bool has_request = co_await read_head();
+    if (!has_request) break;
+    if (refusal_) {
+      co_await refuse(*refusal_);
+    } else {
+      co_await handle_one();
+    }
+    if (stream_->failure() || transaction_.was_cut()) co_return;
+    if (transaction_.closes() || !transaction_.finished()) break;
+    const bool at_next = co_await finish_body();
+    if (!at_next) break;
+    parser_.begin();
+  }
+  if (transaction_.answered()) co_await linger();
+}
+
+/// True if there is a request to answer: a head, or a refusal. False if the connection has ended.
+runtime::Task<bool> DownstreamConnection::read_head() {
+  const DownstreamOptions& options = handler_.options();
+  parser_.set_limits(options.limits);
+  head_read_ = false;
+  TimePoint now = context_.now();
+  TimePoint deadline = policy::deadline_after(now, options.idle_timeout);
+  bool begun = false;
+  for (;;) {
+    Result<http::ParseStep, http::RequestError> step = parser_.parse(stream_->input());
+    if (parser_.started() && !begun) {
+      begun = true;
+      idle_ = false;
+      now = context_.now();
+      deadline = policy::deadline_after(now, options.header_timeout);
+      transaction_.reset(now, context_.clock.wall_now());
+    }
+    if (!step) {
+      if (!begun) transaction_.reset(now, context_.clock.wall_now());
+      refusal_ = std::move(step.error());
+      co_return true;
+    }
+    stream_->consume(step->consumed);
+    if (step->event == http::ParseEvent::head) {
+      head_read_ = true;
+      co_return true;
+    }
+    if (!stream_->open_for_input()) co_return false;
+    idle_ = !begun;
+    const bool in_time = co_await stream_->until_input(deadline);
+    if (in_time) continue;
+    if (!begun) co_return false;
+    refusal_ = http::RequestError{http::Problem::request_timeout, "the head did not arrive in time"};
+    co_return true;
+  }
+}
+
+runtime::Task<void> DownstreamConnection::handle_one() {
+  body_.begin(handler_.options().min_body_rate);
+  body_.take_arrived();
+  runtime::Task<void> handling = handler_.handle(transaction_);
+  runtime::Task<void> client_gone = watch_client();
+  co_await runtime::first_of(handling, client_gone);
+  if (!handling.done()) handling.reset();
+}
+
+runtime::Task<void> DownstreamConnection::watch_client() {
+  while (!stream_->failure()) {
+    co_await stream_->until_failed(never);
+  }
+}
+
+runtime::Task<void> DownstreamConnection::refuse(const http::RequestError& error) {
+  idle_ = false;
+  transaction_.close_after();
+  handler_.refused(transaction_, head_read_ ? &parser_.head() : nullptr, error);
+  std::string body;
+  const int status = http::status_of(error.problem);
+  const std::string_view id = handler_.request_id(transaction_);
+  http::append_problem_json(body, http::name(error.problem), http::title(error.problem), status,
+                            error.detail, id);
+  OwnResponse response;
+  response.status = status;
+  response.content_type = "application/problem+json";
+  response.body = body;
+  response.proxy_status = "error=http_request_error";
+  if (error.problem == http::Problem::method_not_allowed) response.allow = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+  co_await transaction_.respond(response);
+}
+
+/// Reads what is left of a body that nobody wanted, so that the next request can be found (RFC 9112 §9.3).
+runtime::Task<bool> DownstreamConnection::finish_body() {
+  const std::uint64_t limit = body_.received() + unwanted_body_limit;
+  body_.keep_up_to(0);
+  while (!body_.complete()) {
+    Result<Pieces, BodyFailure> pieces = co_await body_.pull(linger_time);
+    if (!pieces || body_.received() > limit) co_return false;
+  }
+  co_return true;
+}
+
+runtime::Task<void> DownstreamConnection::linger() {
+  const bool sent = co_await transaction_.flush(own_answer_patience);
+  if (!sent) co_return;
+  stream_->finish();
+  const TimePoint deadline = context_.now() + linger_time;
+  std::uint64_t dropped = 0;
+  for (;;) {
+    dropped += stream_->input().size();
+    stream_->consume(stream_->input().size());
+    if (!stream_->open_for_input() || dropped > linger_bytes) co_return;
+    const bool in_time = co_await stream_->until_input(deadline);
+    if (!in_time) co_return;
+  }
+}
+
+}  // namespace holdfast::proxy

@@ -1,0 +1,930 @@
+#include "holdfast/proxy/exchange.h"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "holdfast/base/assert.h"
+#include "holdfast/base/text.h"
+#include "holdfast/http/date.h"
+#include "holdfast/http/problem.h"
+#include "holdfast/policy/retry.h"
+#include "holdfast/proxy/tunnel.h"
+
+namespace holdfast::proxy {
+namespace {
+
+using policy::Breaker;
+
+/// A loop is our own name this often in Via (wire.md).
+constexpr int max_times_in_via = 10;
+
+std::string_view status_text(int status, std::array<char, 4>& buffer) {
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), status).ptr;
+  return {buffer.data(), static_cast<std::size_t>(end - buffer.data())};
+}
+
+/// Whole seconds, rounded up, at least 1 (contract §2).
+std::int64_t retry_after_seconds(std::optional<Duration> delay) {
+  if (!delay) return 1;
+  return std::max<std::int64_t>(1, std::chrono::ceil<std::chrono::seconds>(*delay).count());
+}
+
+BodyMode request_body_mode(const http::Framing& framing) {
+  switch (framing.kind) {
+    case http::Framing::Kind::length: return BodyMode::length;
+    case http::Framing::Kind::chunked: return BodyMode::chunked;
+    default: return BodyMode::none;
+  }
+}
+
+/// How a response's body is framed towards the client.
+BodyMode response_body_mode(const http::Framing& framing, int client_minor_version) {
+  switch (framing.kind) {
+    case http::Framing::Kind::none: return BodyMode::none;
+    case http::Framing::Kind::length: return BodyMode::length;
+    default: return client_minor_version == 0 ? BodyMode::until_close : BodyMode::chunked;
+  }
+}
+
+bool is_event_stream(const http::ResponseHead& head) {
+  const std::string_view type = head.fields.value(http::FieldName::content_type);
+  return iequals(trim(type.substr(0, type.find(';'))), "text/event-stream");
+}
+
+/// The pieces of a request's body as they go to the upstream.
+class BodyFrame {
+ public:
+  BodyFrame(BodyMode mode, std::string& buffer) : mode_(mode), buffer_(buffer) {}
+
+  /// `pieces` in front of which `head` goes out; `last` ends the body. True if the kernel took it all.
+  bool send(net::Stream& stream, std::string_view head, Pieces pieces, bool last,
+            const http::Fields& trailers, std::span<const std::string> allowed);
+
+ private:
+  BodyMode mode_;
+  std::string& buffer_;
+};
+
+bool BodyFrame::send(net::Stream& stream, std::string_view head, Pieces pieces, bool last,
+                     const http::Fields& trailers, std::span<const std::string> allowed) {
+  if (mode_ != BodyMode::chunked) {
+    if (pieces.empty()) return stream.send(head);
+    std::vector<std::string_view> list;
+    list.reserve(pieces.size() + 1);
+    if (!head.empty()) list.push_back(head);
+    list.insert(list.end(), pieces.begin(), pieces.end());
+    return stream.send(list);
+  }
+  // `head` may live in the same buffer, so the frame's own lines are put behind it.
+  std::string frame;
+  std::uint64_t size = 0;
+  for (const std::string_view piece : pieces) size += piece.size();
+  std::array<char, 16> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), size, 16).ptr;
+  if (size > 0) {
+    frame.append(digits.data(), end).append("\r\n");
+    for (const std::string_view piece : pieces) frame.append(piece);
+    frame.append("\r\n");
+  }
+  if (last) {
+    frame.append("0\r\n");
+    for (const http::Field& field : trailers) {
+      const bool passes = std::ranges::any_of(
+          allowed, [&](const std::string& name) { return iequals(name, field.name); });
+      if (passes) frame.append(field.name).append(": ").append(field.value).append("\r\n");
+    }
+    frame.append("\r\n");
+  }
+  const std::array<std::string_view, 2> list = {head, frame};
+  return stream.send(list);
+}
+
+}  // namespace
+
+// -------------------------------------------------------------------------------------------- Attempt
+
+bool Attempt::admit(TimePoint now) {
+  Transitions transitions;
+  SharedUpstream& shared = cluster_.shared();
+  auto permit = shared.acquire(now, transitions);
+  report(transitions);
+  if (permit) {
+    permit_ = *permit;
+    return true;
+  }
+  retry_after = permit.error().retry_after;
+  services_.observer.breaker_rejected(cluster_.slot());
+  error = Error{ErrorType::destination_unavailable, "the circuit breaker of the upstream is open"};
+  return false;
+}
+
+void Attempt::settle(Breaker::Outcome outcome) {
+  if (!permit_) return;
+  Transitions transitions;
+  cluster_.shared().record(*permit_, outcome, latency, services_.context.now(), services_.context.rng,
+                           transitions);
+  permit_.reset();
+  report(transitions);
+}
+
+void Attempt::settle_failure(ErrorType type) {
+  const ErrorGroup group = group_of(type);
+  // What holdfast itself refuses says nothing about the upstream (contract §2).
+  const bool refused_here = group == ErrorGroup::open || group == ErrorGroup::overload ||
+                            group == ErrorGroup::rate_limited || group == ErrorGroup::none;
+  if (refused_here) return settle(Breaker::Outcome::ignored);
+  const bool counts = cluster_.config().breaker.failures.matches(type);
+  settle(counts ? Breaker::Outcome::failure : Breaker::Outcome::success);
+}
+
+void Attempt::report(const Transitions& transitions) {
+  for (const Breaker::Transition& transition : transitions) {
+    services_.observer.breaker_moved(cluster_.slot(), cluster_.config().name, transition);
+  }
+}
+
+// ------------------------------------------------------------------------------------------- Exchange
+
+Exchange::Exchange(Transaction& transaction, Generation& generation, Services& services)
+    : transaction_(transaction), generation_(generation), services_(services) {
+  generation_.pin();
+  const std::string_view given = transaction_.request().fields.value(http::FieldName::x_request_id);
+  if (transaction_.request().fields.count(http::FieldName::x_request_id) == 1 && is_request_id(given)) {
+    request_id_ = given;
+  } else {
+    made_request_id_.emplace(services_.context.clock.wall_now(), services_.context.rng);
+    request_id_ = made_request_id_->text();
+  }
+}
+
+Exchange::~Exchange() {
+  slots_[0].reset();
+  slots_[1].reset();
+  const http::RequestHead& request = transaction_.request();
+  ExchangeRecord record;
+  if (route_ != nullptr) {
+    record.route = route_->slot;
+    record.route_name = route_->config->name;
+    if (route_->cluster != nullptr) {
+      record.upstream = route_->cluster->config().name;
+      record.breaker = policy::name(route_->cluster->shared().breaker_state());
+    }
+  }
+  record.method = request.method;
+  record.method_text = request.method_text;
+  record.path = request.path;
+  record.status = transaction_.status();
+  record.endpoint = endpoint_text_;
+  record.attempts = attempts_;
+  record.error = error_name_;
+  record.fallback = fell_back_;
+  record.bytes_in = transaction_.body().received();
+  record.bytes_out = transaction_.bytes_out();
+  record.request_id = request_id_;
+  record.trace_id = trace_id_of(request.fields.value(http::FieldName::traceparent));
+  record.client = transaction_.client();
+  record.started = transaction_.started_wall();
+  record.duration = now() - transaction_.started();
+  if (request.dropped_fields > 0) services_.observer.headers_dropped(request.dropped_fields);
+  services_.observer.exchange_finished(record);
+  generation_.unpin();
+}
+
+runtime::Task<void> Exchange::run() {
+  const http::RequestHead& request = transaction_.request();
+  const RouteTable::Input input{transaction_.listener(), request.authority,   request.path,
+                                request.method,          request.method_text, request.fields};
+  const int index = generation_.routes().match(input);
+  if (index < 0) {
+    const http::RequestError error{http::Problem::no_route, "no route matches the request"};
+    co_await answer_problem(error);
+    co_return;
+  }
+  route_ = &generation_.route(index);
+  const std::string_view hops = request.fields.value(http::FieldName::max_forwards);
+  if (request.method == http::Method::options && parse_decimal(hops) == 0) {
+    OwnResponse response;  // RFC 9110 §7.6.2: the last recipient answers by itself
+    response.status = 204;
+    response.allow = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+    co_await transaction_.respond(response);
+    co_return;
+  }
+  if (route_->config->respond) {
+    co_await answer_static(*route_->config->respond, "");
+    co_return;
+  }
+  if (request.fields.has(http::FieldName::via) &&
+      times_in_via(request.fields, generation_.config().server.name) >= max_times_in_via) {
+    const Error error{ErrorType::proxy_loop_detected, "the request has come through here too often"};
+    co_await answer_error(error, std::nullopt);
+    co_return;
+  }
+  if (!prepare()) {
+    const http::RequestError error{http::Problem::bad_request,
+                                   "the deadline header is not a number of milliseconds"};
+    co_await answer_problem(error);
+    co_return;
+  }
+  co_await proxied();
+}
+
+/// Reads what the route needs of the request. False: its deadline header is malformed.
+bool Exchange::prepare() {
+  const policy::TimeoutOptions& timeout = route_->config->timeout;
+  if (!timeout.deadline_header.empty()) {
+    const http::Field* field = transaction_.request().fields.find(timeout.deadline_header);
+    if (field != nullptr) {
+      client_deadline_ = policy::parse_deadline(field->value);
+      if (!client_deadline_) return false;
+    }
+  }
+  stream_deadline_ = policy::deadline_after(transaction_.started(), timeout.stream);
+  RequestBody& body = transaction_.body();
+  body.keep_up_to(route_->config->retry.body_limit);
+  const bool kept = body.received() <= route_->config->retry.body_limit;
+  if (body.complete() && kept) start_clocks(transaction_.started());
+  route_->cluster->shared().record_request(now());
+  return true;
+}
+
+void Exchange::start_clocks(TimePoint at) {
+  if (std::exchange(clocks_started_, true)) return;
+  total_deadline_ = policy::deadline_after(at, route_->config->timeout.total);
+  if (client_deadline_) total_deadline_ = std::min(total_deadline_, after(at, *client_deadline_));
+}
+
+runtime::Task<void> Exchange::proxied() {
+  co_await retried();
+  Attempt& result = outcome();
+  if (result.client_failure) {
+    if (result.client_failure->client_gone) co_return;
+    const http::RequestError error = result.client_failure->error;
+    result.lease.close();
+    co_await answer_problem(error);
+    co_return;
+  }
+  const bool fell_back = co_await fall_back();
+  if (fell_back) co_return;
+  if (result.error) {
+    const Error error = *result.error;
+    const std::optional<Duration> retry_after = result.retry_after;
+    co_await answer_error(error, retry_after);
+    co_return;
+  }
+  co_await deliver(result, "");
+}
+
+Attempt& Exchange::begin_attempt(Cluster& cluster) {
+  const std::size_t free = slots_[outcome_] ? 1 - outcome_ : outcome_;
+  slots_[free].emplace(cluster, services_);
+  return *slots_[free];
+}
+
+runtime::Task<void> Exchange::retried() {
+  Attempt& first = begin_attempt(*route_->cluster);
+  if (!first.admit(now())) {
+    error_name_ = name(first.error->type);
+    // Fall through to the decision: `open` may be listed among the conditions of a retry.
+  } else {
+    co_await attempted();
+  }
+  for (;;) {
+    Attempt& last = outcome();
+    Duration delay{};
+    if (last.client_failure || !grant_retry(last, delay)) co_return;
+    const TimePoint wake = now() + delay;
+    co_await runtime::sleep_until(services_.context.timers, wake);
+    // The breaker is asked before the last answer is let go: if it opened meanwhile, that one stands.
+    Attempt& next = begin_attempt(*route_->cluster);
+    if (!next.admit(now())) {
+      slots_[1 - outcome_].reset();
+      co_return;
+    }
+    let_go(last);
+    slots_[outcome_].reset();
+    outcome_ = 1 - outcome_;
+    co_await attempted();
+  }
+}
+
+/// Decides about another attempt, spends the budget for it, and says what was decided.
+bool Exchange::grant_retry(Attempt& last, Duration& delay) {
+  const policy::RetryOptions& options = route_->config->retry;
+  policy::AttemptFacts facts;
+  if (last.error) facts.error = last.error->type;
+  facts.status = last.status;
+  if (last.has_response()) {
+    const http::Field* field = last.lease->parser().head().fields.find(http::FieldName::retry_after);
+    if (field != nullptr) {
+      facts.retry_after = http::parse_retry_after(field->value, services_.context.clock.wall_now());
+    }
+  }
+  facts.sent = sent_;
+  facts.method_listed = method_listed();
+  facts.body_kept = transaction_.body().can_repeat();
+  facts.attempts_made = std::max(attempts_, 1);
+  facts.time_left = left_of_total();
+  const policy::RetryDecision decision = policy::decide_retry(options, facts, services_.context.rng);
+  if (decision.verdict != policy::RetryVerdict::retry) {
+    const std::string_view denied = policy::denied_reason(decision.verdict);
+    if (!denied.empty()) services_.observer.retry_denied(denied);
+    return false;
+  }
+  if (!last.cluster().shared().try_retry(options.budget, now())) {
+    services_.observer.retry_denied("budget");
+    return false;
+  }
+  std::array<char, 4> buffer;
+  services_.observer.retried(route_->slot, last.error ? name(last.error->group())
+                                                      : status_text(last.status, buffer));
+  if (last.pool != nullptr) tried_.push_back(last.pool);
+  delay = decision.delay;
+  return true;
+}
+
+runtime::Task<void> Exchange::attempted() {
+  if (may_hedge()) {
+    co_await hedged();
+  } else {
+    co_await attempt(outcome());
+  }
+}
+
+/// One attempt, and a second beside it when the first has no answer by then; the first good answer wins.
+runtime::Task<void> Exchange::hedged() {
+  Attempt& first = outcome();
+  hedging_ = true;
+  runtime::Task<void> first_run = attempt(first);
+  const TimePoint pause_end = now() + *route_->config->retry.hedge_after;
+  runtime::Task<void> pause = pause_until(pause_end);
+  co_await runtime::first_of(first_run, pause);
+  hedging_ = false;
+  if (first_run.done()) co_return;
+
+  tried_.push_back(first.pool);
+  Attempt& second = begin_attempt(*route_->cluster);
+  const bool granted = route_->cluster->shared().try_retry(route_->config->retry.budget, now());
+  if (!granted) services_.observer.retry_denied("budget");
+  if (!granted || !second.admit(now())) {
+    slots_[1 - outcome_].reset();
+    co_await first_run;
+    co_return;
+  }
+  services_.observer.retried(route_->slot, "hedge");
+  hedging_ = true;
+  runtime::Task<void> second_run = attempt(second);
+  co_await runtime::first_of(first_run, second_run);
+  const bool first_won = first_run.done() && stands(first);
+  const bool second_won = second_run.done() && stands(second);
+  if (!first_won && !second_won) {
+    if (!first_run.done()) {
+      co_await first_run;
+    } else if (!second_run.done()) {
+      co_await second_run;
+    }
+  }
+  hedging_ = false;
+  const bool second_wins = second_run.done() && !(first_run.done() && stands(first)) &&
+                           (stands(second) || !first_run.done());
+  first_run.reset();
+  second_run.reset();
+  if (second_wins) outcome_ = 1 - outcome_;
+  slots_[1 - outcome_].reset();
+}
+
+runtime::Task<void> Exchange::pause_until(TimePoint at) {
+  co_await runtime::sleep_until(services_.context.timers, at);
+}
+
+runtime::Task<void> Exchange::attempt(Attempt& attempt) {
+  ++attempts_;
+  attempt.started = now();
+  attempt.pool = &attempt.cluster().pick(tried_, services_.context.rng);
+  endpoint_text_ = attempt.pool->text();
+  co_await connect(attempt, false);
+  if (!attempt.error) co_await round_trip(attempt);
+  if (attempt.stale) {
+    // The pooled connection had closed meanwhile: a fresh one takes its place, once, and it is the same
+    // attempt (contract §2, Retries).
+    attempt.error.reset();
+    attempt.lease.close();
+    co_await connect(attempt, true);
+    if (!attempt.error) co_await round_trip(attempt);
+  }
+  finish_attempt(attempt);
+}
+
+runtime::Task<void> Exchange::connect(Attempt& attempt, bool fresh) {
+  if (!fresh) {
+    attempt.lease = attempt.pool->take_idle();
+    if (attempt.lease) co_return;
+  }
+  const std::optional<Duration> patience = route_->config->timeout.connect;
+  const TimePoint deadline = attempt_deadline(attempt);
+  Result<Lease> lease = co_await attempt.pool->acquire(fresh, patience, deadline);
+  if (lease) {
+    attempt.lease = std::move(*lease);
+  } else {
+    attempt.error = std::move(lease.error());
+  }
+}
+
+/// The request out, the head of its response in.
+runtime::Task<void> Exchange::round_trip(Attempt& attempt) {
+  RequestBody& body = transaction_.body();
+  send_request(attempt);
+  net::Stream& stream = attempt.lease->stream();
+  if (body.complete() && !stream.sending()) {
+    attempt.request_sent = true;
+    start_clocks(now());
+    const TimePoint deadline = attempt_deadline(attempt);
+    co_await read_head(attempt, deadline);
+  } else {
+    runtime::Task<void> uploading = upload(attempt);
+    runtime::Task<void> heading = read_head(attempt, stream_deadline_);
+    co_await runtime::first_of(uploading, heading);
+    const bool answered_early = heading.done();
+    heading.reset();
+    uploading.reset();
+    if (!answered_early && !attempt.client_failure && !attempt.error) {
+      start_clocks(now());
+      const TimePoint deadline = attempt_deadline(attempt);
+      co_await read_head(attempt, deadline);
+    }
+  }
+  const bool untouched = attempt.error && attempt.error->type == ErrorType::connection_terminated;
+  const bool repeatable = method_listed() && body.can_repeat() && !attempt.client_failure;
+  attempt.stale = untouched && attempt.lease->reused() && !attempt.lease->parser().started() && repeatable;
+}
+
+/// Composes the request and hands it to the kernel, with whatever of the body is there.
+void Exchange::send_request(Attempt& attempt) {
+  const http::RequestHead& request = transaction_.request();
+  RequestBody& body = transaction_.body();
+  net::Stream& stream = attempt.lease->stream();
+  std::string host_buffer;
+
+  RequestEdits edits;
+  edits.server_name = generation_.config().server.name;
+  edits.host = host_for(*attempt.pool, host_buffer);
+  if (!transaction_.stream().peer().is_unix()) edits.client_ip = transaction_.client();
+  edits.peer_trusted = std::ranges::any_of(
+      generation_.config().server.trusted_proxies,
+      [&](const net::Cidr& range) { return range.contains(transaction_.stream().peer()); });
+  edits.request_id = request_id_;
+  edits.strip_prefix = route_->config->rewrite.strip_prefix;
+  edits.rewrite = &route_->config->rewrite;
+  edits.deadline_header = route_->config->timeout.deadline_header;
+  const Duration left = left_of_total();
+  if (left != Duration::max()) {
+    edits.deadline = left;
+  } else if (client_deadline_) {
+    edits.deadline = client_deadline_;
+  }
+  edits.upgrade = wanted_upgrade();
+  edits.body = request_body_mode(request.framing);
+  edits.body_length = request.framing.length;
+  edits.trailers = route_->config->trailers;
+
+  attempt.lease->parser().begin(request.method, !edits.upgrade.empty());
+  std::string& head = services_.scratch;
+  head.clear();
+  append_upstream_head(head, request, edits);
+
+  const std::string_view kept = body.kept();
+  const std::uint64_t before = stream.bytes_sent();
+  BodyFrame(edits.body, head)
+      .send(stream, head, Pieces(&kept, kept.empty() ? 0 : 1), body.complete(), body.trailers(),
+            route_->config->trailers);
+  if (stream.bytes_sent() > before) {
+    sent_ = true;
+    body.note_sent(body.received());
+  }
+}
+
+runtime::Task<void> Exchange::upload(Attempt& attempt) {
+  RequestBody& body = transaction_.body();
+  net::Stream& stream = attempt.lease->stream();
+  const std::optional<Duration> idle = route_->config->timeout.idle;
+  const BodyMode mode = request_body_mode(transaction_.request().framing);
+  for (;;) {
+    while (stream.sending() && !stream.failure()) {
+      const TimePoint deadline = std::min(stream_deadline_, policy::deadline_after(now(), idle));
+      const bool in_time = co_await stream.until_sent(deadline);
+      if (in_time) continue;
+      attempt.error = Error{ErrorType::connection_write_timeout,
+                            "the upstream took nothing of the request for too long"};
+      co_return;
+    }
+    // A failed stream tells the reader of the response as well, who may find an answer before it.
+    if (stream.failure() || body.complete()) break;
+    Result<Pieces, BodyFailure> pieces = co_await body.pull(idle);
+    if (!pieces) {
+      attempt.client_failure = std::move(pieces.error());
+      co_return;
+    }
+    std::string frame;
+    BodyFrame(mode, frame).send(stream, "", *pieces, body.complete(), body.trailers(),
+                                route_->config->trailers);
+    body.note_sent(body.received());
+  }
+  attempt.request_sent = !stream.failure();
+}
+
+runtime::Task<void> Exchange::read_head(Attempt& attempt, TimePoint deadline) {
+  net::Stream& stream = attempt.lease->stream();
+  http::ResponseParser& parser = attempt.lease->parser();
+  for (;;) {
+    Result<http::ParseStep, Error> step = parser.parse(stream.input());
+    if (!step) {
+      attempt.error = std::move(step.error());
+      co_return;
+    }
+    stream.consume(step->consumed);
+    if (step->event == http::ParseEvent::head) {
+      const http::ResponseHead& head = parser.head();
+      if (!head.informational() || head.status == 101) {
+        attempt.status = head.status;
+        co_return;
+      }
+      // 100 is holdfast's own to give; of two attempts at once only the winner may speak.
+      if (head.status != 100 && !hedging_) transaction_.inform(head);
+      continue;
+    }
+    if (!stream.open_for_input()) {
+      Result<void, Error> end = parser.finish();
+      attempt.error = end ? Error{ErrorType::http_response_incomplete, "the response ended in its head"}
+                          : std::move(end.error());
+      co_return;
+    }
+    const bool in_time = co_await stream.until_input(deadline);
+    if (!in_time) {
+      attempt.error = Error{ErrorType::http_response_timeout, "no answer came in time"};
+      co_return;
+    }
+  }
+}
+
+/// Tells the breaker and the metrics what is known at the head of the response.
+void Exchange::finish_attempt(Attempt& attempt) {
+  attempt.latency = now() - attempt.started;
+  if (attempt.client_failure) return;  // says nothing about the upstream
+  AttemptRecord record;
+  record.upstream = attempt.cluster().slot();
+  record.method = transaction_.request().method;
+  record.duration = attempt.latency;
+  if (attempt.error) {
+    error_name_ = name(attempt.error->type);
+    record.error = attempt.error->type;
+    attempt.lease.close();
+    attempt.settle_failure(attempt.error->type);
+  } else {
+    error_name_ = {};
+    record.status = attempt.status;
+    const http::ResponseHead& head = attempt.lease->parser().head();
+    if (attempt.cluster().config().breaker.failures.matches_status(attempt.status)) {
+      attempt.settle(Breaker::Outcome::failure);
+    } else if (attempt.status == 101 || is_event_stream(head)) {
+      // These may last for hours; the call has succeeded when they begin.
+      attempt.settle(Breaker::Outcome::success);
+    }
+  }
+  services_.observer.attempt_finished(record);
+}
+
+runtime::Task<void> Exchange::deliver(Attempt& attempt, std::string_view fallback_of) {
+  const http::RequestHead& request = transaction_.request();
+  net::Stream& stream = attempt.lease->stream();
+  http::ResponseParser& parser = attempt.lease->parser();
+  const http::ResponseHead& head = parser.head();
+  const std::optional<Duration> idle = route_->config->timeout.idle;
+
+  // What came with the head is read before the head goes out: a response that is broken already becomes
+  // an error, not half an answer.
+  bool last = read_body(attempt);
+  if (attempt.error) {
+    const Error error = *attempt.error;
+    give_up(attempt);
+    co_await answer_error(error, std::nullopt);
+    co_return;
+  }
+
+  ResponseEdits edits;
+  edits.server_name = generation_.config().server.name;
+  edits.attempts = attempts_;
+  edits.fallback_of = fallback_of;
+  edits.body = response_body_mode(head.framing, request.minor_version);
+  edits.body_length = head.framing.length;
+  edits.switching = head.status == 101;
+  edits.now = services_.context.clock.wall_now();
+  const BodyMode mode = edits.body;
+  if (mode == BodyMode::none && head.status != 204) {
+    // The length of the body that a GET would have had (RFC 9110 §8.6) passes with HEAD and 304.
+    const auto length = parse_decimal(head.fields.value(http::FieldName::content_length));
+    if (length && head.fields.count(http::FieldName::content_length) == 1) {
+      edits.body = BodyMode::length;
+      edits.body_length = *length;
+    }
+  }
+  if (mode == BodyMode::until_close || !attempt.request_sent) transaction_.close_after();
+  edits.close = !edits.switching && transaction_.closes();
+  // What holdfast said before (100, 103) goes first.
+  if (transaction_.stream().sending()) {
+    const bool ready = co_await transaction_.flush(idle);
+    if (!ready) {
+      transaction_.cut();
+      co_return;
+    }
+  }
+  append_downstream_head(transaction_.head_buffer(), head, edits);
+  transaction_.begin(head.status, mode);
+  if (edits.switching) {
+    co_await tunnel(attempt);
+    co_return;
+  }
+
+  for (;;) {
+    transaction_.write(parser.body(), last, &parser.trailers(), route_->config->trailers);
+    if (last) {
+      // The upstream has done its part, however slowly the client takes the rest.
+      attempt.settle(Breaker::Outcome::success);
+      if (head.keep_alive && attempt.request_sent) {
+        attempt.lease.release();
+      } else {
+        attempt.lease.close();
+      }
+    }
+    if (transaction_.stream().sending()) {
+      const Duration left = policy::time_left(stream_deadline_, now());
+      const std::optional<Duration> patience = idle ? std::min(*idle, left) : left;
+      const bool taken = co_await transaction_.flush(patience);
+      if (!taken) {
+        error_name_ = name(ErrorType::connection_write_timeout);
+        transaction_.cut();
+        co_return;
+      }
+    }
+    if (last || transaction_.stream().failure()) co_return;
+
+    last = read_body(attempt);
+    while (!last && !attempt.error && parser.body().empty()) {
+      const TimePoint deadline = std::min(stream_deadline_, policy::deadline_after(now(), idle));
+      const bool in_time = co_await stream.until_input(deadline);
+      if (in_time) {
+        last = read_body(attempt);
+      } else {
+        attempt.error = Error{ErrorType::connection_read_timeout, "the response stood still for too long"};
+      }
+    }
+    if (attempt.error) break;
+  }
+  // The client has part of an answer: it must see that this was not the whole.
+  give_up(attempt);
+  transaction_.cut();
+}
+
+/// Reads what has arrived of the response's body. True if that is its end. Sets `error` if it can never
+/// be complete.
+bool Exchange::read_body(Attempt& attempt) {
+  net::Stream& stream = attempt.lease->stream();
+  http::ResponseParser& parser = attempt.lease->parser();
+  Result<http::ParseStep, Error> step = parser.parse(stream.input());
+  if (!step) {
+    attempt.error = std::move(step.error());
+    return false;
+  }
+  stream.consume(step->consumed);
+  if (step->event == http::ParseEvent::complete) return true;
+  // The end of the connection is looked at when everything before it has been passed on.
+  if (!stream.input().empty() || !parser.body().empty() || stream.open_for_input()) return false;
+  if (stream.failure()) {
+    attempt.error = Error{ErrorType::http_response_incomplete, "the connection broke within the response"};
+    return false;
+  }
+  Result<void, Error> end = parser.finish();
+  if (!end) attempt.error = std::move(end.error());
+  return end.has_value();
+}
+
+/// The response of the attempt has failed after its head.
+void Exchange::give_up(Attempt& attempt) {
+  error_name_ = name(attempt.error->type);
+  attempt.settle_failure(attempt.error->type);
+  attempt.lease.close();
+}
+
+/// Drops an answer that the client will not get. If all of it has come, its connection stays usable.
+void Exchange::let_go(Attempt& attempt) {
+  if (!attempt.lease) return;
+  if (attempt.has_response() && attempt.request_sent && attempt.lease->parser().head().keep_alive) {
+    bool last = false;
+    do {
+      last = read_body(attempt);
+    } while (!last && !attempt.error && !attempt.lease->parser().body().empty());
+    if (last) return attempt.lease.release();
+  }
+  attempt.lease.close();
+}
+
+runtime::Task<void> Exchange::tunnel(Attempt& attempt) {
+  TunnelLimits limits;
+  limits.idle = route_->config->timeout.idle;
+  limits.deadline = stream_deadline_;
+  TunnelCounts counts;
+  transaction_.write({}, true);
+  transaction_.close_after();
+  net::Stream& client = transaction_.stream();
+  net::Stream& upstream = attempt.lease->stream();
+  const bool ready = co_await transaction_.flush(limits.idle);
+  if (!ready) {
+    transaction_.cut();
+    co_return;
+  }
+  const bool clean = co_await run_tunnel(client, upstream, limits, services_.context, counts);
+  if (!clean) transaction_.cut();
+}
+
+/// Tries the fallbacks in order. True if one answered.
+runtime::Task<bool> Exchange::fall_back() {
+  const Attempt& failed = outcome();
+  if (route_->config->fallbacks.empty()) co_return false;
+  std::array<char, 4> buffer;
+  std::string cause;
+  std::string reason;
+  if (failed.error) {
+    cause.append("error=").append(name(failed.error->type));
+    reason = name(failed.error->group());
+  } else {
+    cause.append("received-status=").append(status_text(failed.status, buffer));
+    reason = status_text(failed.status, buffer);
+  }
+  cause.append("; fallback");
+  const std::optional<ErrorType> type =
+      failed.error ? std::optional(failed.error->type) : std::nullopt;
+  const int status = failed.status;
+  const std::string_view failure_name = error_name_;
+
+  for (std::size_t i = 0; i < route_->config->fallbacks.size(); ++i) {
+    const FallbackConfig& fallback = route_->config->fallbacks[i];
+    const bool listed = type ? fallback.on.matches(*type) : fallback.on.matches_status(status);
+    if (!listed) continue;
+    if (Cluster* cluster = route_->fallback_clusters[i]; cluster != nullptr) {
+      const bool answered = co_await fall_back_to(*cluster, cause);
+      if (!answered) continue;
+    } else {
+      fell_back_ = true;
+      let_go(outcome());
+      if (attempts_ > 1) cause.append("; attempts=").append(std::to_string(attempts_));
+      co_await answer_static(fallback.response, cause);
+    }
+    if (error_name_.empty()) error_name_ = failure_name;
+    services_.observer.fell_back(route_->slot, reason);
+    co_return true;
+  }
+  error_name_ = failure_name;
+  co_return false;
+}
+
+/// Sends the request to another upstream, if that is allowed and possible. True if it answered.
+runtime::Task<bool> Exchange::fall_back_to(Cluster& cluster, std::string_view cause) {
+  RequestBody& body = transaction_.body();
+  if (sent_ && !method_listed()) co_return false;
+  if (left_of_total() == Duration::zero()) co_return false;
+  while (!body.complete() && body.can_repeat()) {
+    const std::optional<Duration> idle = route_->config->timeout.idle;
+    Result<Pieces, BodyFailure> pieces = co_await body.pull(idle);
+    if (!pieces) co_return false;
+  }
+  if (!body.can_repeat()) co_return false;
+
+  Attempt& attempt = begin_attempt(cluster);
+  const std::size_t index = 1 - outcome_;
+  tried_.clear();
+  if (!attempt.admit(now())) {
+    slots_[index].reset();
+    co_return false;
+  }
+  co_await this->attempt(attempt);
+  if (!attempt.has_response() || attempt.client_failure) {
+    slots_[index].reset();
+    co_return false;
+  }
+  let_go(outcome());
+  slots_[outcome_].reset();
+  outcome_ = index;
+  fell_back_ = true;
+  co_await deliver(attempt, cause);
+  co_return true;
+}
+
+/// The one place where a failure becomes a response.
+runtime::Task<void> Exchange::answer_error(const Error& error, std::optional<Duration> retry_after) {
+  error_name_ = name(error.type);
+  const int status = status_of(error.type);
+  std::string body;
+  http::append_problem_json(body, error_name_, http::title(error.type), status, error.detail, request_id_);
+  std::string proxy_status("error=");
+  proxy_status.append(error_name_);
+  if (attempts_ > 1) proxy_status.append("; attempts=").append(std::to_string(attempts_));
+  OwnResponse response;
+  response.status = status;
+  response.content_type = "application/problem+json";
+  response.body = body;
+  response.proxy_status = proxy_status;
+  const ErrorGroup group = error.group();
+  if (group == ErrorGroup::open || group == ErrorGroup::overload || group == ErrorGroup::rate_limited) {
+    response.retry_after = retry_after_seconds(retry_after);
+  }
+  co_await transaction_.respond(response);
+}
+
+runtime::Task<void> Exchange::answer_problem(const http::RequestError& error) {
+  error_name_ = http::name(error.problem);
+  std::string body;
+  const int status = http::status_of(error.problem);
+  http::append_problem_json(body, error_name_, http::title(error.problem), status, error.detail,
+                            request_id_);
+  OwnResponse response;
+  response.status = status;
+  response.content_type = "application/problem+json";
+  response.body = body;
+  response.proxy_status = "error=http_request_error";
+  if (error.problem != http::Problem::no_route) transaction_.close_after();
+  co_await transaction_.respond(response);
+}
+
+runtime::Task<void> Exchange::answer_static(const StaticResponse& answer, std::string_view proxy_status) {
+  OwnResponse response;
+  response.status = answer.status;
+  response.headers = answer.headers;
+  response.body = answer.body;
+  response.proxy_status = proxy_status;
+  co_await transaction_.respond(response);
+}
+
+// ------------------------------------------------------------------------------- what the stages ask
+
+bool Exchange::method_listed() const {
+  const http::Method method = transaction_.request().method;
+  return method != http::Method::other && (route_->config->retry.methods & http::bit(method)) != 0;
+}
+
+bool Exchange::may_hedge() const {
+  return route_->config->retry.hedge_after && method_listed() && transaction_.body().complete() &&
+         transaction_.body().can_repeat() && attempts_ + 1 < route_->config->retry.attempts &&
+         wanted_upgrade().empty();
+}
+
+/// An answer that no retry would be made for.
+bool Exchange::stands(const Attempt& attempt) const {
+  return attempt.has_response() && !route_->config->retry.on.matches_status(attempt.status);
+}
+
+Duration Exchange::left_of_total() const { return policy::time_left(total_deadline_, now()); }
+
+TimePoint Exchange::attempt_deadline(const Attempt& attempt) const {
+  TimePoint deadline = std::min(total_deadline_, stream_deadline_);
+  if (clocks_started_) {
+    // For a body that was passed on as it came, the attempt's own clock starts with its last byte.
+    const bool whole_from_start = transaction_.body().can_repeat();
+    const TimePoint from = whole_from_start ? attempt.started : now();
+    deadline = std::min(deadline, policy::deadline_after(from, route_->config->timeout.per_try));
+  }
+  return deadline;
+}
+
+std::string_view Exchange::wanted_upgrade() const {
+  const http::RequestHead& request = transaction_.request();
+  if (!request.upgrade || route_->config->upgrade.empty()) return {};
+  std::string_view wanted;
+  for (const http::Field& field : request.fields) {
+    if (field.id != http::FieldName::upgrade) continue;
+    http::for_each_element(field.value, [&](std::string_view protocol) {
+      const bool allowed = std::ranges::any_of(
+          route_->config->upgrade, [&](const std::string& one) { return iequals(one, protocol); });
+      if (allowed && wanted.empty()) wanted = protocol;
+      return wanted.empty();
+    });
+  }
+  return wanted;
+}
+
+std::string_view Exchange::host_for(const EndpointPool& pool, std::string& buffer) const {
+  if (!route_->config->rewrite.host.empty()) return route_->config->rewrite.host;
+  const net::Endpoint& endpoint = pool.endpoint().endpoint;
+  bool preserve = true;
+  switch (slots_[outcome_] ? slots_[outcome_]->cluster().config().host_header : HostHeader::automatic) {
+    case HostHeader::preserve: break;
+    case HostHeader::upstream: preserve = false; break;
+    case HostHeader::automatic:
+      preserve = endpoint.scheme != net::Endpoint::Scheme::https &&
+                 (!endpoint.is_named() || iequals(endpoint.host, "localhost"));
+      break;
+  }
+  if (preserve && !transaction_.request().authority.empty()) return transaction_.request().authority;
+  buffer = endpoint.authority();
+  return buffer;
+}
+
+}  // namespace holdfast::proxy

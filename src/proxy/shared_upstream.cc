@@ -1,0 +1,167 @@
+#include "holdfast/proxy/shared_upstream.h"
+
+#include <algorithm>
+
+#include "holdfast/base/assert.h"
+
+namespace holdfast::proxy {
+namespace {
+
+void collect(policy::Breaker& breaker, Transitions& transitions) {
+  while (auto transition = breaker.take_transition()) transitions.push_back(*transition);
+}
+
+}  // namespace
+
+SharedUpstream::SharedUpstream(const UpstreamConfig& config)
+    : name_(config.name),
+      breaker_(config.breaker),
+      max_connections_(config.pool.max_connections),
+      max_pending_(config.pool.max_pending) {}
+
+Result<policy::Breaker::Permit, policy::Breaker::Rejected> SharedUpstream::acquire(
+    TimePoint now, Transitions& transitions) {
+  const std::lock_guard lock(mutex_);
+  auto permit = breaker_.acquire(now);
+  collect(breaker_, transitions);
+  state_.store(breaker_.state(), std::memory_order_relaxed);
+  return permit;
+}
+
+void SharedUpstream::record(policy::Breaker::Permit permit, policy::Breaker::Outcome outcome,
+                            Duration latency, TimePoint now, Rng& rng, Transitions& transitions) {
+  const std::lock_guard lock(mutex_);
+  breaker_.record(permit, outcome, latency, now, rng);
+  collect(breaker_, transitions);
+  state_.store(breaker_.state(), std::memory_order_relaxed);
+}
+
+policy::RetryBudget& SharedUpstream::budget_for(Duration window) {
+  for (policy::RetryBudget& budget : budgets_) {
+    if (budget.window() == window) return budget;
+  }
+  return budgets_.emplace_back(window);
+}
+
+void SharedUpstream::record_request(TimePoint now) {
+  const std::lock_guard lock(mutex_);
+  for (policy::RetryBudget& budget : budgets_) budget.record_request(now);
+}
+
+bool SharedUpstream::try_retry(const policy::RetryBudgetOptions& options, TimePoint now) {
+  const std::lock_guard lock(mutex_);
+  policy::RetryBudget& asked = budget_for(options.window);
+  if (!asked.try_retry(options, now)) return false;
+  for (policy::RetryBudget& budget : budgets_) {
+    if (&budget != &asked) budget.record_retry(now);
+  }
+  return true;
+}
+
+bool SharedUpstream::try_open() {
+  const std::lock_guard lock(mutex_);
+  // Those who wait come first: a place that is free while somebody waits is on its way to them.
+  if (open_ >= max_connections_ || !queue_.empty()) return false;
+  ++open_;
+  return true;
+}
+
+bool SharedUpstream::enqueue(ConnectionTicket& ticket) {
+  const std::lock_guard lock(mutex_);
+  if (open_ < max_connections_ && queue_.empty()) {
+    ++open_;  // a place came free between try_open() and now
+    ticket.granted();
+    return true;
+  }
+  if (queue_.size() >= max_pending_) return false;
+  queue_.push_back(&ticket);
+  ticket.queued = true;
+  waiters_.store(static_cast<int>(queue_.size()), std::memory_order_relaxed);
+  for (const auto& [owner, close_idle] : pressure_) close_idle();
+  return true;
+}
+
+bool SharedUpstream::withdraw(ConnectionTicket& ticket) {
+  const std::lock_guard lock(mutex_);
+  if (!ticket.queued) return false;
+  queue_.remove(&ticket);
+  ticket.queued = false;
+  waiters_.store(static_cast<int>(queue_.size()), std::memory_order_relaxed);
+  return true;
+}
+
+void SharedUpstream::closed() {
+  const std::lock_guard lock(mutex_);
+  HOLDFAST_ASSERT(open_ > 0);
+  if (queue_.empty() || open_ > max_connections_) {
+    --open_;
+  } else {
+    grant_first();
+  }
+}
+
+/// Under the lock, so that a ticket cannot be withdrawn, and its worker end, while it is being granted.
+void SharedUpstream::grant_first() {
+  ConnectionTicket& first = *queue_.front();
+  queue_.pop_front();
+  first.queued = false;
+  waiters_.store(static_cast<int>(queue_.size()), std::memory_order_relaxed);
+  first.granted();
+}
+
+void SharedUpstream::on_pressure(const void* owner, std::function<void()> close_idle) {
+  const std::lock_guard lock(mutex_);
+  pressure_[owner] = std::move(close_idle);
+}
+
+void SharedUpstream::forget_pressure(const void* owner) {
+  const std::lock_guard lock(mutex_);
+  pressure_.erase(owner);
+}
+
+void SharedUpstream::reconfigure(const UpstreamConfig& config) {
+  const std::lock_guard lock(mutex_);
+  breaker_.reconfigure(config.breaker);
+  max_connections_ = config.pool.max_connections;
+  max_pending_ = config.pool.max_pending;
+  while (open_ < max_connections_ && !queue_.empty()) {
+    ++open_;
+    grant_first();
+  }
+}
+
+void SharedUpstream::count_window(Duration window) {
+  const std::lock_guard lock(mutex_);
+  budget_for(window);
+}
+
+void SharedUpstreams::apply(const Config& config) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(upstreams_, [&](const auto& entry) { return !config.upstreams.contains(entry.first); });
+  for (const auto& [name, upstream] : config.upstreams) {
+    auto& shared = upstreams_[name];
+    if (shared) {
+      shared->reconfigure(upstream);
+    } else {
+      shared = std::make_shared<SharedUpstream>(upstream);
+    }
+  }
+  for (const RouteConfig& route : config.routes) {
+    if (!route.upstream.empty()) upstreams_[route.upstream]->count_window(route.retry.budget.window);
+  }
+}
+
+std::shared_ptr<SharedUpstream> SharedUpstreams::find(std::string_view name) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = upstreams_.find(name);
+  return found == upstreams_.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<SharedUpstream>> SharedUpstreams::all() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<SharedUpstream>> all;
+  for (const auto& [name, shared] : upstreams_) all.push_back(shared);
+  return all;
+}
+
+}  // namespace holdfast::proxy

@@ -1,0 +1,332 @@
+#include "holdfast/proxy/upstream_connection.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "holdfast/base/assert.h"
+#include "holdfast/policy/timeout.h"
+
+namespace holdfast::proxy {
+namespace {
+
+/// How long a background look-up may take, and how soon one that failed is tried again.
+constexpr Duration look_up_patience = std::chrono::seconds(5);
+constexpr Duration look_up_pause = std::chrono::seconds(1);
+
+/// A place for a connection that has been taken and not used yet.
+class Place {
+ public:
+  explicit Place(SharedUpstream& shared) : shared_(&shared) {}
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+  ~Place() {
+    if (shared_ != nullptr) shared_->closed();
+  }
+  void keep() { shared_ = nullptr; }
+
+ private:
+  SharedUpstream* shared_;
+};
+
+}  // namespace
+
+UpstreamConnection::UpstreamConnection(std::unique_ptr<net::Stream> stream, EndpointPool& pool)
+    : stream_(std::move(stream)), parser_(http::ParserLimits{}), pool_(pool) {}
+
+Lease::Lease(EndpointPool& pool, std::unique_ptr<UpstreamConnection> connection)
+    : pool_(&pool), connection_(std::move(connection)) {}
+
+Lease::Lease(Lease&& other) noexcept
+    : pool_(other.pool_), connection_(std::move(other.connection_)) {}
+
+Lease& Lease::operator=(Lease&& other) noexcept {
+  if (this != &other) {
+    close();
+    pool_ = other.pool_;
+    connection_ = std::move(other.connection_);
+  }
+  return *this;
+}
+
+void Lease::release() {
+  HOLDFAST_ASSERT(connection_ != nullptr);
+  pool_->put_back(std::move(connection_));
+}
+
+void Lease::close() {
+  if (connection_ != nullptr) pool_->discard(std::move(connection_));
+}
+
+/// Connections to be destroyed at the loop's next turn: those whose own idle watch found them dead.
+class EndpointPool::Graveyard final : private runtime::Timer {
+ public:
+  explicit Graveyard(runtime::Context& context) : context_(context) {}
+  void bury(std::unique_ptr<UpstreamConnection> connection) {
+    buried_.push_back(std::move(connection));
+    if (!armed()) context_.timers.arm(*this, context_.now());
+  }
+
+ private:
+  void fire() override { buried_.clear(); }
+  runtime::Context& context_;
+  std::vector<std::unique_ptr<UpstreamConnection>> buried_;
+};
+
+/// One acquire() that waits until a connection may be opened, or until one is handed over. Other threads
+/// reach it through `cell`, which outlives it.
+struct EndpointPool::Waiter {
+  explicit Waiter(EndpointPool& owner)
+      : pool(owner), signal(owner.context_.timers), cell(std::make_shared<Waiter*>(this)) {
+    ticket.granted = [post = pool.context_.post, shared = pool.shared_, waiter = cell,
+                      clock = &pool.context_.clock] {
+      post([shared, waiter, clock] {
+        if (*waiter == nullptr) {
+          shared->closed();  // nobody waits any more: the place goes to the next
+        } else {
+          (*waiter)->granted = true;
+          (*waiter)->signal.notify(clock->now());
+        }
+      });
+    };
+    pool.waiters_.push_back(this);
+  }
+  ~Waiter() {
+    *cell = nullptr;
+    std::erase(pool.waiters_, this);
+    pool.shared_->withdraw(ticket);
+    if (granted) pool.shared_->closed();
+    if (handed) pool.lease(std::move(handed)).release();
+  }
+
+  EndpointPool& pool;
+  ConnectionTicket ticket;
+  runtime::DeferredSignal signal;
+  std::shared_ptr<Waiter*> cell;
+  bool granted = false;
+  std::unique_ptr<UpstreamConnection> handed;
+};
+
+EndpointPool::EndpointPool(const EndpointConfig& endpoint, const PoolOptions& options,
+                           Duration dns_refresh, std::shared_ptr<SharedUpstream> shared,
+                           runtime::Context& context, net::Connector& connector,
+                           net::Resolver& resolver)
+    : endpoint_(endpoint),
+      text_(endpoint.endpoint.text()),
+      options_(options),
+      dns_refresh_(dns_refresh),
+      shared_(std::move(shared)),
+      context_(context),
+      connector_(connector),
+      resolver_(resolver),
+      graveyard_(std::make_unique<Graveyard>(context)),
+      self_(std::make_shared<EndpointPool*>(this)) {
+  if (endpoint_.endpoint.address) addresses_.push_back(*endpoint_.endpoint.address);
+  shared_->on_pressure(this, [post = context_.post, pool = self_] {
+    post([pool] {
+      if (*pool != nullptr) (*pool)->relieve();
+    });
+  });
+}
+
+EndpointPool::~EndpointPool() {
+  *self_ = nullptr;
+  shared_->forget_pressure(this);
+  HOLDFAST_ASSERT(waiters_.empty() && in_flight_ == 0);
+  while (close_one_idle()) {
+  }
+}
+
+void EndpointPool::reconfigure(const EndpointConfig& endpoint, const PoolOptions& options,
+                               Duration dns_refresh) {
+  endpoint_.weight = endpoint.weight;
+  options_ = options;
+  dns_refresh_ = dns_refresh;
+}
+
+void EndpointPool::retire() {
+  retired_ = true;
+  while (close_one_idle()) {
+  }
+}
+
+void EndpointPool::relieve() {
+  while (shared_->has_waiters() && close_one_idle()) {
+  }
+}
+
+bool EndpointPool::close_one_idle() {
+  if (idle_.empty()) return false;
+  discard_idle(*idle_.front());
+  return true;
+}
+
+Lease EndpointPool::take_idle() {
+  while (!idle_.empty()) {
+    UpstreamConnection& last = *idle_.back();
+    if (!last.stream().open_for_input() || !last.stream().input().empty()) {
+      discard_idle(last);
+      continue;
+    }
+    auto connection = std::move(idle_.back());
+    idle_.pop_back();
+    shared_->idle_connections.fetch_sub(1, std::memory_order_relaxed);
+    connection->idle_watch_.reset();
+    return lease(std::move(connection));
+  }
+  return {};
+}
+
+runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh, std::optional<Duration> connect_timeout,
+                                                   TimePoint deadline) {
+  if (!fresh) {
+    Lease idle = take_idle();
+    if (idle) co_return Result<Lease>(std::move(idle));
+  }
+  if (!shared_->try_open()) {
+    std::unique_ptr<UpstreamConnection> handed;
+    Result<void> place = co_await wait_for_place(deadline, handed);
+    if (!place) co_return unexpected(std::move(place.error()));
+    if (handed) co_return Result<Lease>(lease(std::move(handed)));
+  }
+  Place place(*shared_);
+  const TimePoint connect_deadline =
+      std::min(deadline, policy::deadline_after(context_.now(), connect_timeout));
+  Result<std::unique_ptr<net::Stream>> stream = co_await connect(connect_deadline);
+  if (!stream) {
+    if (connect_deadline == deadline && context_.now() >= deadline) {
+      co_return unexpected(Error{ErrorType::http_response_timeout, "the time for the request was over while connecting"});
+    }
+    co_return unexpected(std::move(stream.error()));
+  }
+  place.keep();
+  co_return Result<Lease>(lease(std::make_unique<UpstreamConnection>(std::move(*stream), *this)));
+}
+
+runtime::Task<Result<void>> EndpointPool::wait_for_place(TimePoint deadline,
+                                                         std::unique_ptr<UpstreamConnection>& handed) {
+  Waiter waiter(*this);
+  if (!shared_->enqueue(waiter.ticket)) {
+    co_return unexpected(Error{ErrorType::connection_limit_reached,
+                               "the pool of the upstream is full and enough requests wait already"});
+  }
+  while (!waiter.granted && !waiter.handed) {
+    const bool in_time =
+        co_await runtime::wait_for(waiter.signal.signal(), context_.timers, deadline);
+    if (!in_time && !waiter.granted && !waiter.handed) {
+      co_return unexpected(Error{ErrorType::http_response_timeout,
+                                 "the time for the request was over while it waited for a connection"});
+    }
+  }
+  waiter.granted = false;
+  handed = std::move(waiter.handed);
+  co_return Result<void>();
+}
+
+runtime::Task<Result<std::unique_ptr<net::Stream>>> EndpointPool::connect(TimePoint deadline) {
+  if (addresses_.empty()) {
+    Result<void> found = co_await look_up(deadline);
+    if (!found) co_return unexpected(std::move(found.error()));
+  } else if (endpoint_.endpoint.is_named() && context_.now() >= addresses_good_until_ &&
+             background_.empty()) {
+    background_.spawn(refresh_addresses());
+  }
+  // A copy, for a refresh may replace the list meanwhile. Each address gets its share of the time, so that
+  // one that swallows packets does not use up the turn of those behind it.
+  const std::vector<net::Address> addresses = addresses_;
+  std::size_t left = addresses.size();
+  for (const net::Address& address : addresses) {
+    const TimePoint now = context_.now();
+    const TimePoint turn =
+        deadline == never ? never : now + policy::time_left(deadline, now) / static_cast<int>(left);
+    --left;
+    Result<std::unique_ptr<net::Stream>> stream = co_await connector_.connect(address, turn);
+    if (stream || left == 0) co_return std::move(stream);
+  }
+  co_return unexpected(Error{ErrorType::dns_error, "the name has no address"});
+}
+
+runtime::Task<Result<void>> EndpointPool::look_up(TimePoint deadline) {
+  const net::Endpoint& endpoint = endpoint_.endpoint;
+  Result<std::vector<net::Address>> found =
+      co_await resolver_.resolve(endpoint.host, endpoint.port, deadline);
+  if (!found) {
+    addresses_good_until_ = context_.now() + std::min(look_up_pause, dns_refresh_);
+    co_return unexpected(std::move(found.error()));
+  }
+  addresses_ = std::move(*found);
+  addresses_good_until_ = context_.now() + dns_refresh_;
+  co_return Result<void>();
+}
+
+runtime::Task<void> EndpointPool::refresh_addresses() {
+  const TimePoint deadline = context_.now() + look_up_patience;
+  // A failure keeps the last good answer; look_up() has set when to ask again.
+  Result<void> ignored = co_await look_up(deadline);
+  static_cast<void>(ignored);
+}
+
+runtime::Task<void> EndpointPool::watch_idle(UpstreamConnection& connection) {
+  const TimePoint deadline = policy::deadline_after(context_.now(), options_.idle_timeout);
+  co_await connection.stream().until_input(deadline);
+  discard_idle(connection);
+}
+
+Lease EndpointPool::lease(std::unique_ptr<UpstreamConnection> connection) {
+  ++connection->exchanges_;
+  ++in_flight_;
+  shared_->active_connections.fetch_add(1, std::memory_order_relaxed);
+  return Lease(*this, std::move(connection));
+}
+
+void EndpointPool::put_back(std::unique_ptr<UpstreamConnection> connection) {
+  HOLDFAST_ASSERT(in_flight_ > 0);
+  const bool worn_out = options_.max_requests && connection->exchanges_ >= *options_.max_requests;
+  const net::Stream& stream = connection->stream();
+  if (retired_ || worn_out || !stream.open_for_input() || !stream.input().empty() || stream.sending()) {
+    discard(std::move(connection));
+    return;
+  }
+  if (shared_->has_waiters()) {
+    if (!hand_over(connection)) discard(std::move(connection));
+    return;
+  }
+  --in_flight_;
+  shared_->active_connections.fetch_sub(1, std::memory_order_relaxed);
+  shared_->idle_connections.fetch_add(1, std::memory_order_relaxed);
+  UpstreamConnection& idle = *idle_.emplace_back(std::move(connection));
+  idle.idle_watch_ = watch_idle(idle);
+  idle.idle_watch_.start();
+}
+
+/// Gives the connection, place and all, to a request of this worker that waits for one.
+bool EndpointPool::hand_over(std::unique_ptr<UpstreamConnection>& connection) {
+  for (Waiter* waiter : waiters_) {
+    if (waiter->handed || !shared_->withdraw(waiter->ticket)) continue;
+    --in_flight_;
+    shared_->active_connections.fetch_sub(1, std::memory_order_relaxed);
+    waiter->handed = std::move(connection);
+    waiter->signal.notify(context_.now());
+    return true;
+  }
+  return false;
+}
+
+void EndpointPool::discard(std::unique_ptr<UpstreamConnection> connection) {
+  HOLDFAST_ASSERT(in_flight_ > 0);
+  --in_flight_;
+  shared_->active_connections.fetch_sub(1, std::memory_order_relaxed);
+  connection.reset();
+  shared_->closed();
+}
+
+void EndpointPool::discard_idle(UpstreamConnection& connection) {
+  const auto found = std::find_if(idle_.begin(), idle_.end(),
+                                  [&](const auto& idle) { return idle.get() == &connection; });
+  HOLDFAST_ASSERT(found != idle_.end());
+  graveyard_->bury(std::move(*found));
+  idle_.erase(found);
+  shared_->idle_connections.fetch_sub(1, std::memory_order_relaxed);
+  shared_->closed();
+}
+
+}  // namespace holdfast::proxy
