@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <utility>
 
 #include "holdfast/base/text.h"
@@ -25,6 +26,30 @@ ByteClass class_of(char c) {
   return byte_classes[static_cast<unsigned char>(c)];
 }
 
+/// True if one of eight bytes is a control byte: the usual tests for a byte below 0x20 and for a
+/// zero byte, here of the difference to DEL, on a whole word at once.
+bool has_control(const char* eight) {
+  constexpr std::uint64_t ones = 0x0101010101010101;
+  constexpr std::uint64_t high_bits = ones * 0x80;
+  std::uint64_t word;
+  std::memcpy(&word, eight, sizeof word);
+  const std::uint64_t to_delete = word ^ (ones * 0x7f);
+  const std::uint64_t below_space = (word - ones * 0x20) & ~word;
+  const std::uint64_t is_delete = (to_delete - ones) & ~to_delete;
+  return ((below_space | is_delete) & high_bits) != 0;
+}
+
+/// How many bytes of plain text `input` begins with.
+std::size_t text_length(std::string_view input) {
+  std::size_t at = 0;
+  for (;;) {
+    while (input.size() - at >= 8 && !has_control(input.data() + at)) at += 8;
+    const std::size_t stop = std::min(input.size(), at + 8);
+    while (at < stop && class_of(input[at]) == ByteClass::text) ++at;
+    if (at < stop || at == input.size()) return at;  // what stopped the words was not HTAB
+  }
+}
+
 // A head that needed more is the exception: its memory is given back before the next one.
 constexpr std::size_t kept_capacity = 8 * 1024;
 
@@ -45,7 +70,7 @@ Unexpected<Refusal> refuse(std::string_view reason, Problem problem = Problem::b
 Result<LineScanner::Step, Refusal> LineScanner::scan(std::string_view input) {
   std::size_t at = 0;
   if (!after_cr_) {
-    while (at < input.size() && class_of(input[at]) == ByteClass::text) ++at;
+    at = text_length(input);
     if (at == input.size()) return Step{false, at};
     if (input[at] == '\n') return refuse("a line ends without CR");
     if (input[at] != '\r') return refuse("a control character stands in a line");
