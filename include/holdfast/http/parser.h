@@ -12,7 +12,8 @@
 //   never copied: body() are views of the input of the last parse().
 // - After an error the parser stays in error: nothing more can be read from that connection.
 // - Neither waits, logs nor reads a clock. llhttp's callbacks only append.
-// Memory: a head buffer of at most max_header_bytes + max_target_bytes, kept small between messages.
+// Memory: a head buffer of at most max_header_bytes and one for trailers; more than 8 KiB of it is given
+// back between messages. Reading a message of usual size allocates nothing.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +34,7 @@ enum class UnderscorePolicy : std::uint8_t { drop, reject, pass };
 /// Bounds of one message. Beyond: the problem named here (requests) or http_protocol_error (responses).
 struct ParserLimits {
   std::uint64_t max_target_bytes = 16 * 1024;    // the request line → uri_too_long
-  std::uint64_t max_header_bytes = 64 * 1024;    // the whole head → headers_too_large
+  std::uint64_t max_header_bytes = 64 * 1024;    // the head, request line too → headers_too_large
   std::uint64_t max_headers = 128;               // fields of a head, and of a trailer section
   std::optional<std::uint64_t> max_body_bytes;   // → content_too_large
   UnderscorePolicy underscore_headers = UnderscorePolicy::drop;
@@ -97,8 +98,8 @@ class ResponseParser {
   /// the request asked for one and the route allows it, else a 101 is an error.
   void begin(Method request_method, bool upgrade);
 
-  /// As RequestParser::parse. An informational response is a head of its own, and the next parse()
-  /// reads on; more than max_informational_responses are an error. After a 101, `complete` follows at
+  /// As RequestParser::parse. An informational response is a head of its own, valid until the next
+  /// parse(), which reads on; more than max_informational_responses are an error. After a 101, `complete` follows at
   /// once and the bytes not consumed are the tunnel's.
   /// Errors: http_protocol_error.
   Result<ParseStep, Error> parse(std::string_view input);
