@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -149,6 +150,13 @@ bool UvStream::send(std::span<const std::string_view> pieces) {
     pieces = pieces.subspan(batch.size());
   }
   return true;
+}
+
+bool UvStream::still_quiet() {
+  if (!Stream::still_quiet()) return false;
+  char byte;
+  const ssize_t peeked = ::recv(descriptor(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return peeked < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
 }
 
 // An error counts as nothing written: the queued write meets it again and tells it from the loop.

@@ -417,7 +417,7 @@ runtime::Task<void> Exchange::attempt(Attempt& attempt) {
 
 runtime::Task<void> Exchange::connect(Attempt& attempt, bool fresh) {
   if (!fresh) {
-    attempt.lease = attempt.pool->take_idle();
+    attempt.lease = attempt.pool->take_idle(!method_listed());
     if (attempt.lease) co_return;
   }
   const std::optional<Duration> patience = route_->config->timeout.connect;

@@ -160,10 +160,12 @@ bool EndpointPool::close_one_idle() {
   return true;
 }
 
-Lease EndpointPool::take_idle() {
+Lease EndpointPool::take_idle(bool certain) {
   while (!idle_.empty()) {
     UpstreamConnection& last = *idle_.back();
-    if (!last.stream().open_for_input() || !last.stream().input().empty()) {
+    net::Stream& stream = last.stream();
+    const bool alive = certain ? stream.still_quiet() : stream.open_for_input() && stream.input().empty();
+    if (!alive) {
       discard_idle(last);
       continue;
     }
@@ -179,7 +181,7 @@ Lease EndpointPool::take_idle() {
 runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh, std::optional<Duration> connect_timeout,
                                                    TimePoint deadline) {
   if (!fresh) {
-    Lease idle = take_idle();
+    Lease idle = take_idle(false);
     if (idle) co_return Result<Lease>(std::move(idle));
   }
   if (!shared_->try_open()) {

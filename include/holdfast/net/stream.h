@@ -63,6 +63,10 @@ class Stream {
   /// (false).
   runtime::Wait until_input(TimePoint deadline);
 
+  /// Asks the kernel: false if the peer has closed or sent something that has not been delivered yet. For
+  /// an idle connection about to carry what must not be repeated; costs a system call.
+  virtual bool still_quiet() { return open_for_input() && input().empty(); }
+
   // -- output
   /// Sends the pieces in order. True if the kernel has taken all of it; else until_sent() tells how
   /// it went on. After a failure nothing is sent and the answer is true: look at failure().

@@ -42,6 +42,7 @@ class UvStream final : public Stream {
   bool send(std::span<const std::string_view> pieces) override;
   void finish() override;
   void abort() override;
+  bool still_quiet() override;
 
  private:
   struct Handle;

@@ -88,8 +88,9 @@ class EndpointPool {
   runtime::Task<Result<Lease>> acquire(bool fresh, std::optional<Duration> connect_timeout,
                                        TimePoint deadline);
 
-  /// An idle connection that looks alive, at once, or an empty lease.
-  Lease take_idle();
+  /// An idle connection that looks alive, at once, or an empty lease. `certain` asks the kernel whether the
+  /// peer has just closed it: for a request that must not be sent twice.
+  Lease take_idle(bool certain);
 
   /// New options after a reload.
   void reconfigure(const EndpointConfig& endpoint, const PoolOptions& options, Duration dns_refresh);
