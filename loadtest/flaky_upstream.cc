@@ -5,7 +5,8 @@
 //   flaky_upstream [--port N] [--control-port N] [--mode MODE] [--seed N]
 //
 // Port 0 (the default) takes a free one; the first line of stdout is "PORT CONTROL_PORT".
-// Control port:  GET /mode says the mode; POST /mode/MODE switches to one of
+// Control port:  GET /served says how many requests came, GET /mode the mode; POST /mode/MODE
+// switches to one of
 //   ok      every answer is good and prompt
 //   flaky   20 % are 503, 5 % are resets, 10 % take 300 ms
 //   slow    every answer takes 300 ms
@@ -98,6 +99,7 @@ class Service {
   Mode mode() const { return mode_; }
 
   Answer answer(const Request& request) {
+    ++served_;
     if (const auto status = number_after("/status/", request.path)) {
       return {.status = *status, .body = "as asked\n"};
     }
@@ -109,6 +111,7 @@ class Service {
   }
 
   Answer control(const Request& request) {
+    if (request.path == "/served") return {.body = std::to_string(served_) + "\n"};
     constexpr std::string_view prefix = "/mode/";
     if (request.path.starts_with(prefix) && request.method == "POST") {
       const auto mode = mode_named(std::string_view(request.path).substr(prefix.size()));
@@ -134,6 +137,7 @@ class Service {
   }
 
   Mode mode_;
+  std::uint64_t served_ = 0;
   std::mt19937_64 chance_;
 };
 

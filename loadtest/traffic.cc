@@ -6,7 +6,7 @@
 // One thread for each connection, blocking sockets. A good answer is a 2xx that is complete within
 // two seconds; anything else (another status, a reset, a time-out, a refused connection) is bad,
 // and the next request takes a new connection. Percentiles are exact: every sample is kept, good
-// and bad. Prints lines for a shell to read: sent, good, good_percent, p50_ms, p99_ms.
+// and bad. Prints lines for a shell to read: sent, good, good_percent, p50_ms, p95_ms, p99_ms.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -141,8 +141,9 @@ void print(std::vector<Sample> samples) {
   std::ranges::sort(samples, {}, &Sample::milliseconds);
   const auto good = std::ranges::count(samples, true, &Sample::good);
   const double share = 100.0 * static_cast<double>(good) / static_cast<double>(samples.size());
-  std::printf("sent=%zu\ngood=%td\ngood_percent=%.2f\np50_ms=%.1f\np99_ms=%.1f\n", samples.size(),
-              good, share, percentile(samples, 50), percentile(samples, 99));
+  std::printf("sent=%zu\ngood=%td\ngood_percent=%.2f\np50_ms=%.1f\np95_ms=%.1f\np99_ms=%.1f\n",
+              samples.size(), good, share, percentile(samples, 50), percentile(samples, 95),
+              percentile(samples, 99));
 }
 
 }  // namespace
