@@ -159,8 +159,11 @@ struct NaiveTimers {
     std::vector<Entry> due;
     std::copy_if(entries.begin(), entries.end(), std::back_inserter(due),
                  [now](const Entry& entry) { return entry.time <= now; });
-    std::stable_sort(due.begin(), due.end(),
-                     [](const Entry& a, const Entry& b) { return a.time < b.time; });
+    // Stable, by insertion: the order armed decides between equal times.
+    for (auto next = due.begin(); next != due.end(); ++next) {
+      const auto earlier = [](const Entry& a, const Entry& b) { return a.time < b.time; };
+      std::rotate(std::upper_bound(due.begin(), next, *next, earlier), next, next + 1);
+    }
     std::vector<int> ids;
     for (const Entry& entry : due) {
       cancel(entry.id);
