@@ -274,7 +274,8 @@ std::optional<Cidr> Cidr::parse(std::string_view text) {
   result.text_ = text;
   if (slash != std::string_view::npos) {
     const auto prefix = parse_decimal(text.substr(slash + 1));
-    if (!prefix || *prefix > static_cast<std::uint64_t>(bytes.size * 8 + skipped)) return std::nullopt;
+    if (!prefix || *prefix > static_cast<std::uint64_t>(bytes.size * 8 + skipped))
+      return std::nullopt;
     if (*prefix < static_cast<std::uint64_t>(skipped)) return std::nullopt;
     result.prefix_ = static_cast<int>(*prefix) - skipped;
   }

@@ -17,11 +17,27 @@ Address ip(std::string_view text, std::uint16_t port = 1) {
 }  // namespace
 
 TEST_CASE("a listen address is an IP with a port or a unix socket's absolute path") {
-  for (const std::string text :
-       {"", "127.0.0.1", "8470", ":8470", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1",
-        "127.0.0.1:+1", "127.0.0.1:000080", "localhost:80", "::1:80", "[::1]", "[::1]80", "[::1",
-        "[127.0.0.1]:80", "[fe80::1%lo]:80", "1.2.3.4:80 ", "unix:", "unix:relative", "http://1.2.3.4:80",
-        "127.0.0.1:80/"}) {
+  for (const std::string text : {"",
+                                 "127.0.0.1",
+                                 "8470",
+                                 ":8470",
+                                 "127.0.0.1:",
+                                 "127.0.0.1:65536",
+                                 "127.0.0.1:-1",
+                                 "127.0.0.1:+1",
+                                 "127.0.0.1:000080",
+                                 "localhost:80",
+                                 "::1:80",
+                                 "[::1]",
+                                 "[::1]80",
+                                 "[::1",
+                                 "[127.0.0.1]:80",
+                                 "[fe80::1%lo]:80",
+                                 "1.2.3.4:80 ",
+                                 "unix:",
+                                 "unix:relative",
+                                 "http://1.2.3.4:80",
+                                 "127.0.0.1:80/"}) {
     CAPTURE(text);
     CHECK_FALSE(ListenAddress::parse(text).has_value());
   }
@@ -29,8 +45,8 @@ TEST_CASE("a listen address is an IP with a port or a unix socket's absolute pat
   CHECK_FALSE(ListenAddress::parse(std::string_view("unix:/a\0b", 9)).has_value());
   CHECK_FALSE(ListenAddress::parse(std::string_view("127.0.0.1\0:80", 13)).has_value());
 
-  for (const std::string text : {"127.0.0.1:8470", "0.0.0.0:0", "[::1]:8470", "[::]:65535",
-                                 "unix:/run/holdfast.sock"}) {
+  for (const std::string text :
+       {"127.0.0.1:8470", "0.0.0.0:0", "[::1]:8470", "[::]:65535", "unix:/run/holdfast.sock"}) {
     CAPTURE(text);
     const auto address = ListenAddress::parse(text);
     REQUIRE(address.has_value());
@@ -43,12 +59,35 @@ TEST_CASE("a listen address is an IP with a port or a unix socket's absolute pat
 }
 
 TEST_CASE("an endpoint is a scheme with a host, or a unix socket, and nothing more") {
-  for (const std::string text :
-       {"", "127.0.0.1:80", "http://", "http:///", "http://host:0", "http://host:65536", "http://host:",
-        "http://host:80/path", "http://host//", "http://host?x", "http://host#x", "http://user@host",
-        "http://user:secret@host:80", "ftp://host", "tcp://host:1", "http://ho st", "http://host:80:80",
-        "http://::1:80", "http://[::1", "http://[::1]x", "http://[host]:80", "http://300.1.1.1",
-        "http://1.2.3", "http://a..b", "http://.a", "http://-\n", "unix:", "unix:app.sock", "https://"}) {
+  for (const std::string text : {"",
+                                 "127.0.0.1:80",
+                                 "http://",
+                                 "http:///",
+                                 "http://host:0",
+                                 "http://host:65536",
+                                 "http://host:",
+                                 "http://host:80/path",
+                                 "http://host//",
+                                 "http://host?x",
+                                 "http://host#x",
+                                 "http://user@host",
+                                 "http://user:secret@host:80",
+                                 "ftp://host",
+                                 "tcp://host:1",
+                                 "http://ho st",
+                                 "http://host:80:80",
+                                 "http://::1:80",
+                                 "http://[::1",
+                                 "http://[::1]x",
+                                 "http://[host]:80",
+                                 "http://300.1.1.1",
+                                 "http://1.2.3",
+                                 "http://a..b",
+                                 "http://.a",
+                                 "http://-\n",
+                                 "unix:",
+                                 "unix:app.sock",
+                                 "https://"}) {
     CAPTURE(text);
     CHECK_FALSE(Endpoint::parse(text).has_value());
   }
@@ -86,8 +125,9 @@ TEST_CASE("an endpoint is a scheme with a host, or a unix socket, and nothing mo
 }
 
 TEST_CASE("a range that is none is refused") {
-  for (const std::string text : {"", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/8/8", "10.0.0",
-                                 "::/129", "host", "[::1]", "127.0.0.1:80", "::ffff:10.0.0.0/95"}) {
+  for (const std::string text :
+       {"", "10.0.0.0/", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0.0/8/8", "10.0.0", "::/129", "host",
+        "[::1]", "127.0.0.1:80", "::ffff:10.0.0.0/95"}) {
     CAPTURE(text);
     CHECK_FALSE(Cidr::parse(text).has_value());
   }

@@ -1,0 +1,20 @@
+// Tables and values of the contract whose work is not built yet. Each is checked like any other, so
+// that a file is right the day its work is there, and refused by name: nothing is accepted and
+// ignored.
+#pragma once
+
+#include "holdfast/app/config_reader.h"
+
+namespace holdfast::app {
+
+/// [store]
+void refuse_store(Reader& root);
+/// listener.tls; listener.mode and listener.allow, where they are not the defaults.
+void refuse_listener_keys(Reader& listener);
+/// upstream.tls, .outlier, .health, .hash_key and balance = "consistent_hash".
+/// Returns true if `balance` has been dealt with.
+bool refuse_upstream_keys(Reader& upstream);
+/// The policy tables idempotency, rate_limit and concurrency.
+void refuse_policies(Reader& keys);
+
+}  // namespace holdfast::app

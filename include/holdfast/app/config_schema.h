@@ -1,0 +1,145 @@
+// The schema of the plain tables: one line for each key. The same list reads a table (Reader) and
+// writes the effective configuration (EffectiveWriter), so that the two cannot drift apart.
+//
+// Contract: `keys` has a method for each kind of value, as Reader declares them. Defaults are those
+// of the structs (proxy/config.h and policy/), which are contract §2's.
+#pragma once
+
+#include "holdfast/app/config_reader.h"
+#include "holdfast/proxy/config.h"
+
+namespace holdfast::app {
+
+bool is_pseudonym(std::string_view text);
+bool is_field_name_or_empty(std::string_view text);
+
+inline constexpr TextRule pseudonym_rule = {"a token (letters, digits, -._~)", is_pseudonym};
+inline constexpr TextRule optional_field_name_rule = {R"(a header's name, or "")",
+                                                      is_field_name_or_empty};
+
+inline constexpr Choice<proxy::UnderscoreHeaders> underscore_choices[] = {
+    {"drop", proxy::UnderscoreHeaders::drop},
+    {"reject", proxy::UnderscoreHeaders::reject},
+    {"pass", proxy::UnderscoreHeaders::pass}};
+inline constexpr Choice<LogLevel> log_level_choices[] = {{"debug", LogLevel::debug},
+                                                         {"info", LogLevel::info},
+                                                         {"warn", LogLevel::warn},
+                                                         {"error", LogLevel::error}};
+inline constexpr Choice<LogFormat> log_format_choices[] = {{"json", LogFormat::json},
+                                                           {"text", LogFormat::text}};
+inline constexpr Choice<proxy::AccessLog> access_choices[] = {{"all", proxy::AccessLog::all},
+                                                              {"errors", proxy::AccessLog::errors},
+                                                              {"off", proxy::AccessLog::off}};
+inline constexpr Choice<policy::BalanceKind> balance_choices[] = {
+    {"least_request", policy::BalanceKind::least_request},
+    {"round_robin", policy::BalanceKind::round_robin}};
+inline constexpr Choice<proxy::HostHeader> host_header_choices[] = {
+    {"auto", proxy::HostHeader::automatic},
+    {"preserve", proxy::HostHeader::preserve},
+    {"upstream", proxy::HostHeader::upstream}};
+inline constexpr Choice<policy::BackoffKind> backoff_choices[] = {
+    {"exponential", policy::BackoffKind::exponential},
+    {"fibonacci", policy::BackoffKind::fibonacci},
+    {"constant", policy::BackoffKind::constant}};
+
+inline constexpr Range at_least_one = {1};
+inline constexpr Range small_count = {1, 1'000'000};
+
+/// [server]
+template <class Keys>
+void server_keys(Keys& keys, proxy::ServerConfig& server) {
+  keys.text("name", server.name, pseudonym_rule);
+  keys.count("workers", server.workers, Range{1, 1024}, "auto");
+  keys.count("max_connections", server.max_connections, at_least_one);
+  keys.duration("drain_timeout", server.drain_timeout, Zero::allowed);
+  keys.duration("header_timeout", server.header_timeout);
+  keys.duration("idle_timeout", server.idle_timeout);
+  keys.byte_rate("min_body_rate", server.min_body_rate);
+  keys.size("max_target_bytes", server.max_target_bytes);
+  keys.size("max_header_bytes", server.max_header_bytes);
+  keys.count("max_headers", server.max_headers, at_least_one);
+  keys.size("max_body_bytes", server.max_body_bytes);
+  keys.choice("underscore_headers", server.underscore_headers, underscore_choices);
+  keys.ranges("trusted_proxies", server.trusted_proxies);
+}
+
+/// [log]
+template <class Keys>
+void log_keys(Keys& keys, proxy::LogConfig& log) {
+  keys.choice("level", log.level, log_level_choices);
+  keys.choice("format", log.format, log_format_choices);
+  keys.choice("access", log.access, access_choices);
+}
+
+/// [upstream.NAME], the plain keys but `balance`, one of whose words is not in this version
+template <class Keys>
+void upstream_keys(Keys& keys, proxy::UpstreamConfig& upstream) {
+  keys.duration("dns_refresh", upstream.dns_refresh);
+  keys.choice("host_header", upstream.host_header, host_header_choices);
+}
+
+/// [upstream.NAME.pool]
+template <class Keys>
+void pool_keys(Keys& keys, proxy::PoolOptions& pool) {
+  keys.count("max_connections", pool.max_connections, at_least_one);
+  keys.count("max_pending", pool.max_pending, Range{0});
+  keys.duration("idle_timeout", pool.idle_timeout);
+  keys.count("max_requests", pool.max_requests, at_least_one);
+}
+
+/// [upstream.NAME.breaker]
+template <class Keys>
+void breaker_keys(Keys& keys, policy::BreakerOptions& breaker) {
+  keys.boolean("enabled", breaker.enabled);
+  keys.duration("window", breaker.window);
+  keys.count("min_requests", breaker.min_requests, small_count);
+  keys.ratio("failure_rate", breaker.failure_rate);
+  keys.count("consecutive_failures", breaker.consecutive_failures, small_count);
+  keys.duration("slow_call", breaker.slow_call);
+  keys.ratio("slow_call_rate", breaker.slow_call_rate);
+  keys.conditions("failures", breaker.failures, ConditionUse::breaker);
+  keys.duration("open_for", breaker.open_for);
+  keys.duration("open_max", breaker.open_max);
+  keys.count("half_open_requests", breaker.half_open_requests, small_count);
+}
+
+/// timeout, a policy table
+template <class Keys>
+void timeout_keys(Keys& keys, policy::TimeoutOptions& timeout) {
+  keys.duration("connect", timeout.connect);
+  keys.duration("per_try", timeout.per_try);
+  keys.duration("total", timeout.total);
+  keys.duration("idle", timeout.idle);
+  keys.duration("stream", timeout.stream);
+  keys.text("deadline_header", timeout.deadline_header, optional_field_name_rule);
+}
+
+template <class Keys>
+void backoff_keys(Keys& keys, policy::BackoffOptions& backoff) {
+  keys.choice("kind", backoff.kind, backoff_choices);
+  keys.duration("base", backoff.base, Zero::allowed);
+  keys.duration("max", backoff.max, Zero::allowed);
+  keys.jitter("jitter", backoff);
+}
+
+template <class Keys>
+void budget_keys(Keys& keys, policy::RetryBudgetOptions& budget) {
+  keys.ratio("ratio", budget.ratio);
+  keys.number("min_per_second", budget.min_per_second);
+  keys.duration("window", budget.window);
+}
+
+/// retry, a policy table
+template <class Keys>
+void retry_keys(Keys& keys, policy::RetryOptions& retry) {
+  keys.count("attempts", retry.attempts, Range{1, 1000});
+  keys.conditions("on", retry.on, ConditionUse::retry);
+  keys.methods("methods", retry.methods);
+  keys.table("backoff", [&](auto& sub) { backoff_keys(sub, retry.backoff); });
+  keys.table("budget", [&](auto& sub) { budget_keys(sub, retry.budget); });
+  keys.size("body_limit", retry.body_limit, Zero::allowed);
+  keys.duration("retry_after_max", retry.retry_after_max, Zero::allowed);
+  keys.duration("hedge_after", retry.hedge_after);
+}
+
+}  // namespace holdfast::app

@@ -1,0 +1,313 @@
+#include "holdfast/app/config_loader.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "holdfast/app/config_diagnostics.h"
+#include "holdfast/app/config_file.h"
+#include "holdfast/app/config_future.h"
+#include "holdfast/app/config_policies.h"
+#include "holdfast/app/config_reader.h"
+#include "holdfast/app/config_routes.h"
+#include "holdfast/app/config_schema.h"
+#include "holdfast/app/config_sections.h"
+#include "holdfast/app/config_tree.h"
+#include "holdfast/base/assert.h"
+
+namespace holdfast::app {
+namespace {
+
+void expand_strings(Node& node, const Environment& environment, Diagnostics& diagnostics) {
+  for (Node& item : node.items) expand_strings(item, environment, diagnostics);
+  for (Entry& entry : node.entries) expand_strings(entry.value, environment, diagnostics);
+  if (node.kind != Node::Kind::text) return;
+  auto expanded = expand(node.text, environment);
+  if (!expanded) {
+    diagnostics.error(node.place, expanded.error());
+    node.kind = Node::Kind::broken;
+    return;
+  }
+  node.text = std::move(expanded->text);
+  node.from_environment = expanded->from_environment;
+}
+
+void collect_origins(const Node& node, std::uint32_t line, const std::string& pointer,
+                     Origins& origins) {
+  for (const Entry& entry : node.entries) {
+    collect_origins(entry.value, entry.place.line, pointer + "/" + pointer_step(entry.key),
+                    origins);
+  }
+  for (std::size_t i = 0; i < node.items.size(); ++i) {
+    const Node& item = node.items[i];
+    collect_origins(item, item.place.line, fmt::format("{}/{}", pointer, i), origins);
+  }
+  if (node.kind != Node::Kind::table) origins[pointer] = {line, node.from_environment};
+}
+
+/// The table under `key`, or nullptr: for a tree that has been checked.
+const Node* child(const Node* table, std::string_view key) {
+  if (table == nullptr) return nullptr;
+  const Entry* entry = table->find(key);
+  return entry != nullptr ? &entry->value : nullptr;
+}
+
+/// `table` with its policy tables only.
+Node policies_of(const Node* table) {
+  Node policies;
+  if (table == nullptr) return policies;
+  policies.place = table->place;
+  for (const Entry& entry : table->entries) {
+    const auto* found = std::find(std::begin(policy_tables), std::end(policy_tables), entry.key);
+    if (found != std::end(policy_tables)) policies.entries.push_back(entry);
+  }
+  return policies;
+}
+
+/// Loads one document. The steps run in the order in which they stand.
+class Loader {
+ public:
+  Loader(const std::string& path, const Node& root, Diagnostics& diagnostics)
+      : root_(root), diagnostics_(diagnostics), config_(std::make_shared<proxy::Config>()) {
+    context_.folder = std::filesystem::path(path).parent_path();
+  }
+
+  /// REQUIRES: the result is used only if the diagnostics have no errors.
+  LoadedConfig load() {
+    read_root();
+    if (!diagnostics_.has_errors()) {
+      warn();
+      resolve();
+    }
+    return {std::move(config_), std::move(origins_), {}};
+  }
+
+ private:
+  void read_root() {
+    collect_upstream_names();
+    Reader root(diagnostics_, root_, "");
+    root.table("server", [&](Reader& keys) { server_keys(keys, config_->server); });
+    root.table("log", [&](Reader& keys) { log_keys(keys, config_->log); });
+    read_admin_table(root);
+    read_listeners(root);
+    refuse_store(root);
+    root.table("defaults", [&](Reader& keys) {
+      Policies policies;
+      read_policies(keys, policies, context_);
+    });
+    root.named_tables("upstream", [&](const Entry& entry, Reader& keys) {
+      if (!is_name(entry.key)) {
+        keys.error(entry.place, fmt::format("an upstream needs {}, not {}", name_rule.what,
+                                            in_quotes(entry.key)));
+      }
+      config_->upstreams.emplace(entry.key, read_upstream(keys, entry.key, context_));
+    });
+    read_routes(root);
+    root.finish();
+    // A file that an editor has just truncated must not replace a good configuration.
+    if (root_.entries.empty()) diagnostics_.error(root_.place, "the file is empty");
+  }
+
+  /// Before anything that may refer to them.
+  void collect_upstream_names() {
+    const Node* upstreams = child(&root_, "upstream");
+    if (upstreams == nullptr) return;
+    for (const Entry& entry : upstreams->entries) context_.upstreams.insert(entry.key);
+  }
+
+  void read_admin_table(Reader& root) {
+    const Node no_table;
+    if (!root.has("admin")) {
+      Reader keys(diagnostics_, no_table, "admin");
+      read_admin(keys, config_->admin);
+    }
+    root.table("admin", [&](Reader& keys) { read_admin(keys, config_->admin); });
+    if (const auto& listen = config_->admin.listen) {
+      claim_address(*listen, "the admin listener", place_of_listen(child(&root_, "admin")));
+    }
+  }
+
+  void read_listeners(Reader& root) {
+    if (!root.has("listener")) {
+      const Node no_table;
+      Reader keys(diagnostics_, no_table, "listener", true);
+      add_listener(keys);
+    }
+    root.tables("listener", [&](Reader& keys) { add_listener(keys); });
+  }
+
+  void add_listener(Reader& keys) {
+    proxy::ListenerConfig listener = read_listener(keys, config_->listeners.size() + 1);
+    const Place place = place_of_name(keys.node());
+    if (!context_.listeners.insert(listener.name).second) {
+      diagnostics_.error(place,
+                         fmt::format("there are two listeners {}", in_quotes(listener.name)));
+    }
+    claim_address(listener.listen, "listener " + in_quotes(listener.name),
+                  place_of_listen(&keys.node()));
+    config_->listeners.push_back(std::move(listener));
+  }
+
+  /// Two sockets cannot listen at one address; port 0 is another port each time.
+  void claim_address(const net::ListenAddress& listen, const std::string& owner, Place place) {
+    if (!listen.address.is_unix() && listen.address.port() == 0) return;  // or no address at all
+    const auto [at, is_new] = addresses_.emplace(listen.address.text(), owner);
+    if (is_new) return;
+    diagnostics_.error(place, fmt::format("{} listens where {} does", owner, at->second));
+  }
+
+  void read_routes(Reader& root) {
+    std::map<std::string, std::uint32_t, std::less<>> lines;
+    root.tables("route", [&](Reader& keys) {
+      proxy::RouteConfig route = read_route(keys, config_->routes.size() + 1, context_);
+      const Place place = place_of_name(keys.node());
+      const auto [at, is_new] = lines.emplace(route.name, place.line);
+      if (!is_new) {
+        diagnostics_.error(place, fmt::format("there are two routes {}, the first in line {}",
+                                              in_quotes(route.name), at->second));
+      } else if (route.name == "none") {
+        diagnostics_.error(place,
+                           R"(a route cannot be called "none": metrics say so where none matched)");
+      }
+      config_->routes.push_back(std::move(route));
+    });
+  }
+
+  static Place place_of_name(const Node& table) {
+    const Node* name = child(&table, "name");
+    return name != nullptr ? name->place : table.place;
+  }
+
+  Place place_of_listen(const Node* table) const {
+    const Node* listen = child(table, "listen");
+    if (listen != nullptr) return listen->place;
+    return table != nullptr && table->place.line > 0 ? table->place : root_.place;
+  }
+
+  void warn() {
+    if (config_->routes.empty()) {
+      diagnostics_.warning(root_.place, "there is no [[route]]: every request gets 404");
+    }
+    warn_of_unreachable_routes();
+    warn_of_unused_upstreams();
+  }
+
+  void warn_of_unreachable_routes() {
+    const proxy::RouteConfig* catch_all = nullptr;
+    for (std::size_t i = 0; i < config_->routes.size(); ++i) {
+      const proxy::RouteConfig& route = config_->routes[i];
+      if (catch_all != nullptr) {
+        diagnostics_.warning(route_node(i).place,
+                             fmt::format("route {} is never reached: {} matches everything",
+                                         in_quotes(route.name), in_quotes(catch_all->name)));
+      } else if (matches_everything(route.match)) {
+        catch_all = &route;
+      }
+    }
+  }
+
+  static bool matches_everything(const proxy::MatchConfig& match) {
+    return match.listener.empty() && match.host.empty() && match.methods.empty() &&
+           match.headers.empty() && match.path_kind == proxy::MatchConfig::PathKind::any;
+  }
+
+  void warn_of_unused_upstreams() {
+    const Node* upstreams = child(&root_, "upstream");
+    if (upstreams == nullptr) return;
+    for (const Entry& entry : upstreams->entries) {
+      if (context_.used_upstreams.contains(entry.key)) continue;
+      diagnostics_.warning(entry.place,
+                           fmt::format("no route uses upstream {}", in_quotes(entry.key)));
+    }
+  }
+
+  const Node& route_node(std::size_t index) const { return child(&root_, "route")->items[index]; }
+
+  /// Gives every route its effective policies and notes where each value was set. The levels have
+  /// been checked one by one, so their merger has no errors.
+  void resolve() {
+    for (const std::string_view section : {"server", "log", "admin", "listener", "upstream"}) {
+      const Node* node = child(&root_, section);
+      if (node != nullptr)
+        collect_origins(*node, node->place.line, fmt::format("/{}", section), origins_);
+    }
+    const Node defaults = policies_of(child(&root_, "defaults"));
+    const Node* upstreams = child(&root_, "upstream");
+    for (std::size_t i = 0; i < config_->routes.size(); ++i) {
+      proxy::RouteConfig& route = config_->routes[i];
+      const Node* upstream = route.respond ? nullptr : child(upstreams, route.upstream);
+      const Node inherited = merge(defaults, policies_of(upstream));
+      const Node effective = merge(inherited, route_node(i));
+      collect_origins(effective, effective.place.line, fmt::format("/route/{}", i), origins_);
+      apply(merge(inherited, policies_of(&route_node(i))), route);
+    }
+    HOLDFAST_ASSERT(!diagnostics_.has_errors());
+  }
+
+  void apply(const Node& merged, proxy::RouteConfig& route) {
+    Policies policies;
+    Reader keys(diagnostics_, merged, "route", true);
+    read_policies(keys, policies, context_);
+    route.timeout = policies.timeout;
+    route.retry = policies.retry;
+    route.fallbacks = std::move(policies.fallbacks);
+  }
+
+  const Node& root_;
+  Diagnostics& diagnostics_;
+  std::shared_ptr<proxy::Config> config_;
+  LoadContext context_;
+  std::map<std::string, std::string> addresses_;  // address to who listens there
+  Origins origins_;
+};
+
+ConfigFailure failure(const std::string& path, std::string_view document,
+                      const std::vector<Diagnostic>& errors) {
+  return {render(path, document, "error", errors), headline(path, errors.front())};
+}
+
+}  // namespace
+
+std::string pointer_step(std::string_view name) {
+  std::string step;
+  for (const char c : name) {
+    if (c == '~') {
+      step += "~0";
+    } else if (c == '/') {
+      step += "~1";
+    } else {
+      step += c;
+    }
+  }
+  return step;
+}
+
+Result<LoadedConfig, ConfigFailure> load_config(const std::string& path,
+                                                const Environment& environment) {
+  const auto document = read_regular_file(path, max_config_bytes);
+  if (!document) {
+    return unexpected(
+        failure(path, "", {{{}, "cannot read the configuration: " + document.error(), ""}}));
+  }
+  return load_document(path, *document, environment);
+}
+
+Result<LoadedConfig, ConfigFailure> load_document(const std::string& path,
+                                                  std::string_view document,
+                                                  const Environment& environment) {
+  auto root = parse_toml(document);
+  if (!root) {
+    return unexpected(failure(path, document, {{root.error().place, root.error().message, ""}}));
+  }
+  Diagnostics diagnostics;
+  expand_strings(*root, environment, diagnostics);
+  LoadedConfig loaded = Loader(path, *root, diagnostics).load();
+  if (diagnostics.has_errors()) return unexpected(failure(path, document, diagnostics.errors()));
+  loaded.warnings = render(path, document, "warning", diagnostics.warnings());
+  return loaded;
+}
+
+}  // namespace holdfast::app

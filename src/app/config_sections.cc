@@ -1,0 +1,180 @@
+#include "holdfast/app/config_sections.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "holdfast/app/config_future.h"
+#include "holdfast/app/config_policies.h"
+#include "holdfast/app/config_schema.h"
+#include "holdfast/base/text.h"
+#include "holdfast/http/fields.h"
+#include "holdfast/proxy/route.h"
+
+namespace holdfast::app {
+namespace {
+
+constexpr std::string_view default_listen = "127.0.0.1:8470";
+constexpr std::string_view default_admin_listen = "127.0.0.1:8471";
+constexpr std::string_view listen_what =
+    R"(an address such as "127.0.0.1:8470", "[::1]:8470" or "unix:/run/holdfast.sock")";
+constexpr std::string_view endpoint_what =
+    R"(an endpoint such as "http://127.0.0.1:3000", "http://app.local:80" or "unix:/run/app.sock")";
+
+/// A wrong address leaves none, so that it is not compared with the others.
+void read_listen(Reader& keys, net::ListenAddress& listen) {
+  const Entry* entry = keys.find("listen", Node::Kind::text, listen_what);
+  if (entry == nullptr) return;
+  if (auto address = net::ListenAddress::parse(entry->value.text)) {
+    listen = *std::move(address);
+  } else {
+    keys.must_be("listen", listen_what, entry->value);
+    listen = {};
+  }
+}
+
+/// One endpoint from its URL, which stands alone or in { url = …, weight = … }.
+void read_endpoint(Reader& keys, const Node& url, std::uint32_t weight,
+                   std::vector<proxy::EndpointConfig>& endpoints) {
+  const auto endpoint = net::Endpoint::parse(url.text);
+  if (!endpoint) {
+    // A URL that is refused may hold a password: it is not repeated.
+    const bool has_user = url.text.find('@') != std::string::npos;
+    if (has_user) {
+      keys.error(url.place, "an endpoint holds no user and no password");
+    } else {
+      keys.item_must_be("endpoints", endpoint_what, url);
+    }
+    return;
+  }
+  if (endpoint->scheme == net::Endpoint::Scheme::https) {
+    keys.error(url.place, "an https endpoint is not in this version");
+  }
+  endpoints.push_back({*endpoint, url.text, weight});
+}
+
+void read_weighted_endpoint(Reader& keys, std::vector<proxy::EndpointConfig>& endpoints) {
+  std::uint32_t weight = 1;
+  keys.count("weight", weight, small_count);
+  const Entry* url = keys.find("url", Node::Kind::text, endpoint_what);
+  if (url != nullptr) {
+    read_endpoint(keys, url->value, weight, endpoints);
+  } else if (!keys.has("url")) {
+    keys.error(keys.place(), R"(an endpoint needs a "url")");
+  }
+}
+
+void read_endpoints(Reader& keys, std::vector<proxy::EndpointConfig>& endpoints) {
+  const Entry* entry = keys.find("endpoints", Node::Kind::array, "an array of endpoints");
+  if (entry == nullptr) return;
+  if (entry->value.items.empty()) keys.error(entry->value.place, "an upstream needs an endpoint");
+  for (const Node& item : entry->value.items) {
+    if (item.kind == Node::Kind::text) {
+      read_endpoint(keys, item, 1, endpoints);
+    } else if (item.kind == Node::Kind::table) {
+      keys.item("endpoints", item, [&](Reader& sub) { read_weighted_endpoint(sub, endpoints); });
+    } else {
+      keys.item_must_be("endpoints", endpoint_what, item);
+    }
+  }
+}
+
+void read_breaker(Reader& keys, policy::BreakerOptions& breaker) {
+  breaker_keys(keys, breaker);
+  if (breaker.open_max >= breaker.open_for) return;
+  if (const Entry* open_max = keys.find("open_max")) {
+    keys.must_be("open_max",
+                 fmt::format("at least open_for ({})", format_duration(breaker.open_for)),
+                 open_max->value);
+  } else {
+    breaker.open_max = breaker.open_for;  // a longer pause than the default bound was asked for
+  }
+}
+
+}  // namespace
+
+bool is_header_name(std::string_view text) {
+  return http::is_token(text);
+}
+
+bool is_authority(std::string_view text) {
+  return text.find('/') == std::string_view::npos &&
+         net::Endpoint::parse(fmt::format("http://{}", text)).has_value();
+}
+
+bool is_name(std::string_view text) {
+  const auto is_visible = [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; };
+  return !text.empty() && text.size() <= 128 && text.front() != ' ' && text.back() != ' ' &&
+         std::all_of(text.begin(), text.end(), is_visible);
+}
+
+bool is_framing_header(std::string_view name) {
+  const http::FieldName id = http::field_name(name);
+  return http::is_hop_by_hop(id) || id == http::FieldName::content_length ||
+         id == http::FieldName::host;
+}
+
+void read_headers(Reader& keys, std::string_view key, proxy::HeaderList& headers, HeaderUse use) {
+  const Entry* table =
+      keys.find(key, Node::Kind::table, R"(a table of headers ({ Name = "value" }))");
+  if (table == nullptr) return;
+  headers.clear();
+  for (const Entry& entry : table->value.entries) {
+    if (!is_header_name(entry.key)) {
+      keys.error(entry.place, fmt::format("{} is no header's name", in_quotes(entry.key)));
+    } else if (use == HeaderUse::set && is_framing_header(entry.key)) {
+      keys.error(entry.place, fmt::format("{} is set by holdfast itself", in_quotes(entry.key)));
+    } else if (entry.value.kind != Node::Kind::text) {
+      keys.must_be(entry.key, "a string", entry.value);
+    } else if (!http::is_field_value(entry.value.text)) {
+      // The value is not repeated: it may be a credential.
+      keys.error(entry.value.place,
+                 fmt::format("the value of {} holds a character that no header may have",
+                             in_quotes(entry.key)));
+    } else {
+      headers.emplace_back(entry.key, trim(entry.value.text));
+    }
+  }
+}
+
+void read_admin(Reader& keys, proxy::AdminConfig& admin) {
+  const Entry* listen = keys.find("listen");
+  if (listen != nullptr && listen->value.text == "off") {
+    admin.listen.reset();
+  } else {
+    admin.listen = net::ListenAddress::parse(default_admin_listen);
+    read_listen(keys, *admin.listen);
+  }
+  keys.texts("hosts", admin.hosts, authority_rule);
+  for (std::string& host : admin.hosts) host = to_lower(proxy::host_of(host));
+}
+
+proxy::ListenerConfig read_listener(Reader& keys, std::size_t number) {
+  proxy::ListenerConfig listener;
+  listener.name = fmt::format("listener-{}", number);
+  listener.listen = *net::ListenAddress::parse(default_listen);
+  keys.text("name", listener.name, name_rule);
+  read_listen(keys, listener.listen);
+  refuse_listener_keys(keys);
+  return listener;
+}
+
+proxy::UpstreamConfig read_upstream(Reader& keys, const std::string& name, LoadContext& context) {
+  proxy::UpstreamConfig upstream;
+  upstream.name = name;
+  if (!keys.has("endpoints")) {
+    keys.error(keys.place(), fmt::format(R"(upstream {} has no "endpoints")", in_quotes(name)));
+  }
+  read_endpoints(keys, upstream.endpoints);
+  const bool balance_refused = refuse_upstream_keys(keys);
+  if (!balance_refused) keys.choice("balance", upstream.balance, balance_choices);
+  upstream_keys(keys, upstream);
+  keys.table("pool", [&](Reader& pool) { pool_keys(pool, upstream.pool); });
+  keys.table("breaker", [&](Reader& breaker) { read_breaker(breaker, upstream.breaker); });
+  Policies policies;
+  read_policies(keys, policies, context);
+  return upstream;
+}
+
+}  // namespace holdfast::app
