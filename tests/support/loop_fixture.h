@@ -23,6 +23,11 @@
 
 namespace holdfast::test {
 
+/// A path for a unix socket that no other run of the tests uses at the same time.
+inline std::string socket_path(std::string_view name) {
+  return "/tmp/holdfast_" + std::string(name) + "_" + std::to_string(::getpid());
+}
+
 /// A socket of the test's own. It blocks, for at most five seconds.
 class PlainSocket {
  public:

@@ -24,8 +24,8 @@ using std::chrono::milliseconds;
 using test::LoopFixture;
 using test::PlainSocket;
 
-const char* const socket_path = "/tmp/holdfast_listener_test.sock";
-const std::string unix_place = std::string("unix:") + socket_path;
+const std::string socket_path = test::socket_path("listener");
+const std::string unix_place = "unix:" + socket_path;
 
 ListenSockets opened(std::string_view place, int count = 1) {
   auto sockets = open_listen_sockets(*ListenAddress::parse(place), count);
@@ -186,7 +186,7 @@ TEST_CASE("an address of another machine is an error") {
 }
 
 TEST_CASE("a unix socket: stale replaced, living refused, other files left alone") {
-  ::unlink(socket_path);
+  ::unlink(socket_path.c_str());
   {
     const Address address = *Address::from_unix_path(socket_path);
     const PlainSocket stale(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -196,12 +196,12 @@ TEST_CASE("a unix socket: stale replaced, living refused, other files left alone
   CHECK(refusal(unix_place) == unix_place + ": another process listens there");
   close_listen_sockets(living);
   struct stat file{};
-  CHECK(::stat(socket_path, &file) != 0);
+  CHECK(::stat(socket_path.c_str(), &file) != 0);
 
-  ::close(::open(socket_path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+  ::close(::open(socket_path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
   CHECK(refusal(unix_place) == unix_place + ": a file that is not a socket is in the way");
-  CHECK(::stat(socket_path, &file) == 0);
-  ::unlink(socket_path);
+  CHECK(::stat(socket_path.c_str(), &file) == 0);
+  ::unlink(socket_path.c_str());
 
   CHECK(refusal("unix:/no/such/folder/x.sock").ends_with("no such file or directory"));
 }

@@ -26,6 +26,8 @@ using test::PlainSocket;
 using Connected = Result<std::unique_ptr<Stream>>;
 using Resolved = Result<std::vector<Address>>;
 
+const std::string unix_place = "unix:" + test::socket_path("network");
+
 Address loopback(std::uint16_t port) {
   return *Address::from_ip("127.0.0.1", port);
 }
@@ -98,7 +100,8 @@ Task<std::string> ask(Stream& stream, std::string_view question) {
 }
 
 TEST_CASE("connects over TCP, IPv6 and a unix socket, and both directions work") {
-  for (const char* place : {"127.0.0.1:0", "[::1]:0", "unix:/tmp/holdfast_network_test.sock"}) {
+  for (const std::string& place :
+       {std::string("127.0.0.1:0"), std::string("[::1]:0"), unix_place}) {
     CAPTURE(place);
     LoopFixture f;
     {
@@ -145,7 +148,8 @@ TEST_CASE("nobody who listens refuses") {
 
 TEST_CASE("a unix path refuses if nothing is there, nobody answers, or it is no socket") {
   LoopFixture f;
-  const char* path = "/tmp/holdfast_network_test.refuse";
+  const std::string file = test::socket_path("refuse");
+  const char* path = file.c_str();
   const Address address = *Address::from_unix_path(path);
   ::unlink(path);
   CHECK(failure_of(f, address, std::chrono::seconds(5)) == ErrorType::connection_refused);
@@ -194,7 +198,7 @@ TEST_CASE("a connect is cancelled at any moment") {
   LoopFixture f;
   const FullListener full;
   const PlainListener listener("127.0.0.1:0");
-  const PlainListener unix_listener("unix:/tmp/holdfast_network_test.sock");
+  const PlainListener unix_listener(unix_place);
   for (const Address& address : {full.address, listener.address(), unix_listener.address()}) {
     for (int turns = 0; turns < 3; ++turns) {
       CAPTURE(address.text());

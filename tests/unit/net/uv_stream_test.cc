@@ -24,7 +24,7 @@ using test::ConnectedPair;
 using test::LoopFixture;
 
 const std::array<std::string, 3> places = {"127.0.0.1:0", "[::1]:0",
-                                           "unix:/tmp/holdfast_stream_test.sock"};
+                                           "unix:" + test::socket_path("stream")};
 
 Task<void> send_all(Stream& stream, std::string_view bytes) {
   const bool sent = stream.send(bytes);
