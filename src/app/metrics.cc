@@ -1,0 +1,426 @@
+#include "holdfast/app/metrics.h"
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "holdfast/app/process_stats.h"
+#include "holdfast/base/assert.h"
+
+namespace holdfast::app {
+namespace {
+
+using policy::BreakerState;
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+using proxy::Slot;
+
+constexpr std::uint16_t first_error_status = 1000;
+
+constexpr BreakerState breaker_states[] = {BreakerState::closed, BreakerState::open,
+                                           BreakerState::half_open};
+
+// The moves a breaker makes by itself; a reload that switches one off makes others.
+constexpr BreakerMove usual_moves[] = {
+    {BreakerState::closed, BreakerState::open},
+    {BreakerState::open, BreakerState::half_open},
+    {BreakerState::half_open, BreakerState::open},
+    {BreakerState::half_open, BreakerState::closed},
+};
+
+}  // namespace
+
+// -- labels
+
+Outcome Outcome::of_status(http::Method method, int status) {
+  return {method, static_cast<std::uint16_t>(status)};
+}
+
+Outcome Outcome::of_error(http::Method method, ErrorType error) {
+  return {method, static_cast<std::uint16_t>(first_error_status + static_cast<unsigned>(error))};
+}
+
+std::string Outcome::status_label() const {
+  if (status < first_error_status) return std::to_string(status);
+  return std::string(name(static_cast<ErrorType>(status - first_error_status)));
+}
+
+Slot SlotNames::slot(std::string_view name) {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = slots_.find(name); found != slots_.end()) return found->second;
+  return slots_.emplace(name, static_cast<Slot>(slots_.size())).first->second;
+}
+
+std::vector<std::string> SlotNames::all() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> names(slots_.size());
+  for (const auto& [name, slot] : slots_) names[slot] = name;
+  return names;
+}
+
+// -- counting, on a worker's thread
+
+void WorkerMetrics::attempt_finished(const proxy::AttemptRecord& record) {
+  const Outcome outcome = record.error ? Outcome::of_error(record.method, *record.error)
+                                       : Outcome::of_status(record.method, record.status);
+  cells_.attempts.at(record.upstream, outcome).observe(record.duration);
+}
+
+void WorkerMetrics::exchange_finished(const proxy::ExchangeRecord& record) {
+  cells_.requests.at(record.route, Outcome::of_status(record.method, record.status)).add();
+  cells_.request_durations.at(record.route, record.method).observe(record.duration);
+  access_log_.write(record);
+}
+
+void WorkerMetrics::retried(Slot route, std::string_view reason) {
+  cells_.retries.at(route, reason).add();
+}
+
+void WorkerMetrics::retry_denied(std::string_view reason) {
+  const auto found = std::ranges::find(retry_denials, reason);
+  HOLDFAST_ASSERT(found != std::end(retry_denials));
+  cells_.retries_denied[static_cast<std::size_t>(found - std::begin(retry_denials))].add();
+}
+
+void WorkerMetrics::fell_back(Slot route, std::string_view reason) {
+  cells_.fallbacks.at(route, reason).add();
+}
+
+void WorkerMetrics::breaker_moved(Slot upstream, std::string_view upstream_name,
+                                  policy::Breaker::Transition transition) {
+  const auto [from, to] = transition;
+  cells_.breaker_transitions.at(upstream, BreakerMove{from, to}).add();
+
+  const bool opened = to == BreakerState::open;
+  const std::string_view message = opened                       ? "breaker opened"
+                                   : to == BreakerState::closed ? "breaker closed"
+                                                                : "breaker half-open";
+  logger_.log(opened ? LogLevel::warn : LogLevel::info, message,
+              {{"upstream", upstream_name}, {"from", name(from)}, {"to", name(to)}});
+}
+
+void WorkerMetrics::breaker_rejected(Slot upstream) {
+  cells_.breaker_rejected.at(upstream, std::monostate()).add();
+}
+
+void WorkerMetrics::headers_dropped(std::uint32_t count) {
+  cells_.dropped_headers.add(count);
+}
+
+std::vector<UpstreamGauges> upstream_gauges(const proxy::Config& config,
+                                            const proxy::SharedUpstreams& upstreams) {
+  std::vector<UpstreamGauges> gauges;
+  for (const auto& [name, upstream] : config.upstreams) {
+    UpstreamGauges& row = gauges.emplace_back();
+    row.name = name;
+    row.endpoints = upstream.endpoints.size();
+    if (const auto shared = upstreams.find(name)) {
+      row.breaker = shared->breaker_state();
+      row.active_connections = shared->active_connections.load(std::memory_order_relaxed);
+      row.idle_connections = shared->idle_connections.load(std::memory_order_relaxed);
+    }
+  }
+  return gauges;
+}
+
+Metrics::Metrics(std::string_view version, std::string_view commit)
+    : version_(version), commit_(commit) {
+  routes_.slot("none");  // slot 0, as the Observer promises
+}
+
+Metrics::~Metrics() = default;
+
+WorkerMetrics& Metrics::add_worker(AccessLog& access_log, Logger& logger) {
+  const std::lock_guard lock(mutex_);
+  return *workers_.emplace_back(std::make_unique<WorkerMetrics>(*this, access_log, logger));
+}
+
+void Metrics::reload_succeeded(WallTime now) {
+  const auto since_epoch = std::chrono::floor<std::chrono::milliseconds>(now.time_since_epoch());
+  last_success_milliseconds_.store(since_epoch.count(), std::memory_order_relaxed);
+  generation_.fetch_add(1, std::memory_order_relaxed);
+  last_reload_successful_.store(true, std::memory_order_relaxed);
+}
+
+void Metrics::reload_failed() {
+  last_reload_successful_.store(false, std::memory_order_relaxed);
+}
+
+void Metrics::set_upstreams(std::function<std::vector<UpstreamGauges>()> provider) {
+  const std::lock_guard lock(mutex_);
+  upstream_provider_ = std::move(provider);
+}
+
+void Metrics::set_log_dropped(std::function<std::uint64_t()> provider) {
+  const std::lock_guard lock(mutex_);
+  log_dropped_provider_ = std::move(provider);
+}
+
+// -- telling, on the thread that scrapes
+
+namespace {
+
+using Workers = std::vector<std::unique_ptr<WorkerMetrics>>;
+
+/// A table's rows over all workers, in the order of slots and keys.
+template <class Key, class Total>
+using Rows = std::map<std::pair<Slot, Key>, Total>;
+
+template <class Key, class Cell>
+Rows<Key, typename Cell::Total> sum(const Workers& workers,
+                                    SlotTable<Key, Cell> WorkerCells::*table) {
+  Rows<Key, typename Cell::Total> rows;
+  for (const auto& worker : workers) {
+    (worker->cells().*table).for_each([&rows](Slot slot, const Key& key, const Cell& cell) {
+      cell.add_to(rows[{slot, key}]);
+    });
+  }
+  return rows;
+}
+
+using Labels = std::vector<ClientMetric::Label>;
+
+/// The families of one answer, filled one after the other.
+class Page {
+ public:
+  void begin(MetricType type, std::string_view name, std::string_view help) {
+    families_.push_back({std::string(name), std::string(help), type, {}});
+  }
+
+  void counter(double value, Labels labels = {}) { row(std::move(labels)).counter.value = value; }
+  void counter(std::uint64_t value, Labels labels = {}) {
+    counter(static_cast<double>(value), std::move(labels));
+  }
+
+  void gauge(double value, Labels labels = {}) { row(std::move(labels)).gauge.value = value; }
+
+  void histogram(const Histogram::Total& total, Labels labels) {
+    ClientMetric::Histogram& histogram = row(std::move(labels)).histogram;
+    std::uint64_t cumulative = 0;
+    for (std::size_t i = 0; i < Histogram::bounds.size(); ++i) {
+      cumulative += total.counts[i];
+      histogram.bucket.push_back({cumulative, to_seconds(Histogram::bounds[i])});
+    }
+    histogram.sample_count = total.samples();
+    histogram.sample_sum = static_cast<double>(total.nanoseconds) / 1e9;
+  }
+
+  std::string text() const { return prometheus::TextSerializer().Serializer::Serialize(families_); }
+
+ private:
+  ClientMetric& row(Labels labels) {
+    ClientMetric& metric = families_.back().metric.emplace_back();
+    metric.label = std::move(labels);
+    return metric;
+  }
+
+  std::vector<MetricFamily> families_;
+};
+
+ClientMetric::Label label(std::string_view name, std::string_view value) {
+  return {std::string(name), std::string(value)};
+}
+
+/// All that one scrape tells from. Names are read after the sums: a slot that is counted has a
+/// name.
+struct Scrape {
+  const Workers& workers;
+  const SlotNames& route_names;
+  const SlotNames& upstream_names;
+  const std::vector<std::pair<Slot, UpstreamGauges>>& upstreams;  // configured now
+};
+
+void tell_requests(Page& page, const Scrape& scrape) {
+  const auto requests = sum(scrape.workers, &WorkerCells::requests);
+  const auto durations = sum(scrape.workers, &WorkerCells::request_durations);
+  const auto names = scrape.route_names.all();
+
+  page.begin(MetricType::Counter, "holdfast_requests_total", "Requests from clients.");
+  for (const auto& [row, total] : requests) {
+    const auto& [slot, outcome] = row;
+    page.counter(total, {label("route", names[slot]), label("method", http::label(outcome.method)),
+                         label("status", outcome.status_label())});
+  }
+  page.begin(MetricType::Histogram, "holdfast_request_duration_seconds",
+             "From a request's first byte to the end of its answer.");
+  for (const auto& [row, total] : durations) {
+    const auto& [slot, method] = row;
+    page.histogram(total, {label("route", names[slot]), label("method", http::label(method))});
+  }
+}
+
+void tell_attempts(Page& page, const Scrape& scrape) {
+  const auto attempts = sum(scrape.workers, &WorkerCells::attempts);
+  const auto names = scrape.upstream_names.all();
+  const auto labels = [&names](Slot slot, const Outcome& outcome) {
+    return Labels{label("method", http::label(outcome.method)), label("host", names[slot]),
+                  label("status", outcome.status_label())};
+  };
+
+  page.begin(MetricType::Counter, "http_client_requests_total", "Attempts to upstreams.");
+  for (const auto& [row, total] : attempts) {
+    page.counter(total.samples(), labels(row.first, row.second));
+  }
+  page.begin(MetricType::Histogram, "http_client_request_duration_seconds",
+             "From the start of an attempt to the end of its answer's head, or to its failure.");
+  for (const auto& [row, total] : attempts) {
+    page.histogram(total, labels(row.first, row.second));
+  }
+}
+
+void tell_reasons(Page& page, const Scrape& scrape,
+                  SlotTable<std::string, Counter> WorkerCells::*table) {
+  const auto rows = sum(scrape.workers, table);
+  const auto names = scrape.route_names.all();
+  for (const auto& [row, total] : rows) {
+    page.counter(total, {label("route", names[row.first]), label("reason", row.second)});
+  }
+}
+
+void tell_retries_and_fallbacks(Page& page, const Scrape& scrape) {
+  page.begin(MetricType::Counter, "holdfast_retries_total", "Attempts after a request's first.");
+  tell_reasons(page, scrape, &WorkerCells::retries);
+
+  page.begin(MetricType::Counter, "holdfast_retries_denied_total",
+             "Failures that were worth a retry and got none.");
+  for (std::size_t i = 0; i < std::size(retry_denials); ++i) {
+    Counter::Total total = 0;
+    for (const auto& worker : scrape.workers) worker->cells().retries_denied[i].add_to(total);
+    page.counter(total, {label("reason", retry_denials[i])});
+  }
+
+  page.begin(MetricType::Counter, "holdfast_fallbacks_total",
+             "Requests answered by a fallback of their route.");
+  tell_reasons(page, scrape, &WorkerCells::fallbacks);
+}
+
+void tell_breaker_counters(Page& page, const Scrape& scrape) {
+  auto transitions = sum(scrape.workers, &WorkerCells::breaker_transitions);
+  auto rejected = sum(scrape.workers, &WorkerCells::breaker_rejected);
+  for (const auto& [slot, gauges] : scrape.upstreams) {
+    for (const BreakerMove& move : usual_moves) transitions.try_emplace({slot, move}, 0);
+    rejected.try_emplace({slot, std::monostate()}, 0);
+  }
+  const auto names = scrape.upstream_names.all();
+
+  page.begin(MetricType::Counter, "holdfast_breaker_transitions_total",
+             "Changes of a breaker's state.");
+  for (const auto& [row, total] : transitions) {
+    const auto& [slot, move] = row;
+    page.counter(total, {label("upstream", names[slot]), label("from", name(move.from)),
+                         label("to", name(move.to))});
+  }
+  page.begin(MetricType::Counter, "holdfast_breaker_rejected_total",
+             "Attempts that a breaker did not let through.");
+  for (const auto& [row, total] : rejected) {
+    page.counter(total, {label("upstream", names[row.first])});
+  }
+}
+
+void tell_upstreams(Page& page, const Scrape& scrape) {
+  const auto labels = [](const UpstreamGauges& upstream, std::string_view state) {
+    return Labels{label("upstream", upstream.name), label("state", state)};
+  };
+
+  page.begin(MetricType::Gauge, "holdfast_breaker_state", "1 for the state a breaker is in.");
+  for (const auto& [slot, upstream] : scrape.upstreams) {
+    for (const BreakerState state : breaker_states) {
+      page.gauge(state == upstream.breaker ? 1 : 0, labels(upstream, name(state)));
+    }
+  }
+  page.begin(MetricType::Gauge, "holdfast_upstream_connections", "Open connections to upstreams.");
+  for (const auto& [slot, upstream] : scrape.upstreams) {
+    page.gauge(static_cast<double>(upstream.active_connections), labels(upstream, "active"));
+    page.gauge(static_cast<double>(upstream.idle_connections), labels(upstream, "idle"));
+  }
+  // Nothing takes an endpoint out of service in this version.
+  page.begin(MetricType::Gauge, "holdfast_upstream_endpoints", "Endpoints of upstreams.");
+  for (const auto& [slot, upstream] : scrape.upstreams) {
+    page.gauge(static_cast<double>(upstream.endpoints), labels(upstream, "healthy"));
+    page.gauge(0, labels(upstream, "ejected"));
+    page.gauge(0, labels(upstream, "unhealthy"));
+  }
+}
+
+void tell_dropped(Page& page, const Scrape& scrape, std::uint64_t dropped_lines) {
+  page.begin(MetricType::Counter, "holdfast_log_dropped_total",
+             "Log lines dropped because they could not be written in time.");
+  page.counter(dropped_lines);
+
+  Counter::Total dropped_headers = 0;
+  for (const auto& worker : scrape.workers) worker->cells().dropped_headers.add_to(dropped_headers);
+  page.begin(MetricType::Counter, "holdfast_dropped_headers_total",
+             "Request fields dropped because of an underscore in their name.");
+  page.counter(dropped_headers);
+}
+
+void tell_config(Page& page, bool successful, double last_success, std::uint64_t generation) {
+  page.begin(MetricType::Gauge, "holdfast_config_last_reload_successful",
+             "1 if the configuration was good when it was last read.");
+  page.gauge(successful ? 1 : 0);
+  page.begin(MetricType::Gauge, "holdfast_config_last_reload_success_timestamp_seconds",
+             "When a configuration was last put into use.");
+  page.gauge(last_success);
+  page.begin(MetricType::Gauge, "holdfast_config_generation",
+             "Configurations put into use since the start, the first included.");
+  page.gauge(static_cast<double>(generation));
+}
+
+void tell_build(Page& page, std::string_view version, std::string_view commit) {
+  page.begin(MetricType::Gauge, "holdfast_build_info", "Always 1; the labels tell the build.");
+  page.gauge(1, {label("version", version), label("commit", commit)});
+}
+
+void tell_process(Page& page) {
+  const ProcessStats stats = read_process_stats();
+  const auto gauge = [&page](std::string_view name, std::string_view help, double value) {
+    page.begin(MetricType::Gauge, name, help);
+    page.gauge(value);
+  };
+  page.begin(MetricType::Counter, "process_cpu_seconds_total",
+             "User and system CPU time in seconds.");
+  page.counter(stats.cpu_seconds);
+  gauge("process_resident_memory_bytes", "Memory in RAM.",
+        static_cast<double>(stats.resident_bytes));
+  gauge("process_virtual_memory_bytes", "Address space in use.",
+        static_cast<double>(stats.virtual_bytes));
+  gauge("process_open_fds", "Open file descriptors.", static_cast<double>(stats.open_fds));
+  gauge("process_max_fds", "The most file descriptors there may be.",
+        static_cast<double>(stats.max_fds));
+  gauge("process_start_time_seconds", "Start, in seconds since 1970-01-01 UTC.",
+        stats.start_time_seconds);
+}
+
+}  // namespace
+
+std::string Metrics::render() {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::pair<Slot, UpstreamGauges>> upstreams;
+  if (upstream_provider_) {
+    for (UpstreamGauges& gauges : upstream_provider_()) {
+      upstreams.emplace_back(upstream_slot(gauges.name), std::move(gauges));
+    }
+  }
+  const Scrape scrape{workers_, routes_, upstreams_, upstreams};
+
+  Page page;
+  tell_requests(page, scrape);
+  tell_attempts(page, scrape);
+  tell_retries_and_fallbacks(page, scrape);
+  tell_breaker_counters(page, scrape);
+  tell_upstreams(page, scrape);
+  tell_dropped(page, scrape, log_dropped_provider_ ? log_dropped_provider_() : 0);
+
+  tell_config(page, last_reload_successful_.load(std::memory_order_relaxed),
+              static_cast<double>(last_success_milliseconds_.load(std::memory_order_relaxed)) / 1e3,
+              generation_.load(std::memory_order_relaxed));
+  tell_build(page, version_, commit_);
+  tell_process(page);
+  return page.text();
+}
+
+}  // namespace holdfast::app
