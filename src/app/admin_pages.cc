@@ -1,0 +1,111 @@
+#include "holdfast/app/admin_pages.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "holdfast/app/config_values.h"
+#include "holdfast/base/text.h"
+#include "holdfast/net/address.h"
+
+namespace holdfast::app {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json duration_json(std::optional<Duration> duration) {
+  return duration ? Json(format_duration(*duration)) : Json(nullptr);
+}
+
+std::string_view name(policy::BalanceKind kind) {
+  return kind == policy::BalanceKind::round_robin ? "round_robin" : "least_request";
+}
+
+Json breaker_json(const policy::BreakerOptions& options, const proxy::SharedUpstream* shared) {
+  Json json;
+  json["state"] = name(shared ? shared->breaker_state() : policy::BreakerState::closed);
+  json["enabled"] = options.enabled;
+  json["window"] = format_duration(options.window);
+  json["min_requests"] = options.min_requests;
+  json["failure_rate"] = options.failure_rate;
+  json["consecutive_failures"] =
+      options.consecutive_failures ? Json(*options.consecutive_failures) : Json(nullptr);
+  json["slow_call"] = duration_json(options.slow_call);
+  json["open_for"] = format_duration(options.open_for);
+  json["open_max"] = format_duration(options.open_max);
+  return json;
+}
+
+Json connections_json(const proxy::PoolOptions& pool, const proxy::SharedUpstream* shared) {
+  Json json;
+  json["active"] = shared ? shared->active_connections.load(std::memory_order_relaxed) : 0;
+  json["idle"] = shared ? shared->idle_connections.load(std::memory_order_relaxed) : 0;
+  json["max"] = pool.max_connections;
+  json["max_pending"] = pool.max_pending;
+  json["idle_timeout"] = duration_json(pool.idle_timeout);
+  return json;
+}
+
+Json endpoints_json(const std::vector<proxy::EndpointConfig>& endpoints) {
+  Json json = Json::array();
+  for (const proxy::EndpointConfig& endpoint : endpoints) {
+    json.push_back({{"url", endpoint.url}, {"weight", endpoint.weight}, {"state", "healthy"}});
+  }
+  return json;
+}
+
+Json upstream_json(const proxy::UpstreamConfig& config, const proxy::SharedUpstream* shared) {
+  Json json;
+  json["name"] = config.name;
+  json["breaker"] = breaker_json(config.breaker, shared);
+  json["balance"] = name(config.balance);
+  json["endpoints"] = endpoints_json(config.endpoints);
+  json["connections"] = connections_json(config.pool, shared);
+  json["dns_refresh"] = format_duration(config.dns_refresh);
+  return json;
+}
+
+bool is_port(std::string_view text) {
+  return text.size() <= 5 && std::ranges::all_of(text, is_digit);
+}
+
+/// A Host field's value without its port; nullopt if it is no host and port. Brackets stay.
+std::optional<std::string_view> without_port(std::string_view host_header) {
+  const bool bracketed = host_header.starts_with('[');
+  const std::size_t host_end = bracketed ? host_header.find(']') : host_header.find(':');
+  if (host_end == std::string_view::npos) {
+    return bracketed ? std::nullopt : std::optional(host_header);
+  }
+  const std::size_t length = bracketed ? host_end + 1 : host_end;
+  const std::string_view rest = host_header.substr(length);
+  const bool has_port = rest.starts_with(':') && is_port(rest.substr(1));
+  return rest.empty() || has_port ? std::optional(host_header.substr(0, length)) : std::nullopt;
+}
+
+bool is_ip_literal(std::string_view host) {
+  const bool bracketed = host.starts_with('[');
+  const std::string_view ip = bracketed ? host.substr(1, host.size() - 2) : host;
+  const auto address = net::Address::from_ip(ip, 0);
+  return address && (address->family() == AF_INET6) == bracketed;
+}
+
+}  // namespace
+
+std::string upstreams_page(const proxy::Config& config, const proxy::SharedUpstreams& upstreams) {
+  Json list = Json::array();
+  for (const auto& [name, upstream] : config.upstreams) {
+    list.push_back(upstream_json(upstream, upstreams.find(name).get()));
+  }
+  Json page;
+  page["upstreams"] = std::move(list);
+  return page.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+bool admin_host_allowed(std::string_view host_header, const std::vector<std::string>& names) {
+  const std::optional<std::string_view> host = without_port(host_header);
+  if (!host || host->empty()) return false;
+  if (is_ip_literal(*host) || iequals(*host, "localhost")) return true;
+  return std::ranges::any_of(names, [&](const std::string& name) { return iequals(*host, name); });
+}
+
+}  // namespace holdfast::app
