@@ -118,18 +118,16 @@ class Printer {
   std::string out_;
 };
 
-void print_route(Printer& printer, const Json& config, std::size_t index) {
+void print_route(Printer& printer, const Json& config, std::size_t index,
+                 const std::string& upstream) {
   const Json& route = config["route"][index];
   const std::string pointer = fmt::format("/route/{}", index);
   for (const char* key : {"upstream", "respond", "timeout", "retry"}) {
     if (route.contains(key)) printer.values(route[key], fmt::format("{}/{}", pointer, key), key);
   }
-  if (!route.contains("upstream")) return;
-  const std::string upstream = route["upstream"].get<std::string>();
-  if (config["upstream"].contains(upstream)) {
-    printer.values(config["upstream"][upstream]["breaker"],
-                   fmt::format("/upstream/{}/breaker", pointer_step(upstream)), "breaker");
-  }
+  if (upstream.empty()) return;  // it answers by itself
+  printer.values(config["upstream"][upstream]["breaker"],
+                 fmt::format("/upstream/{}/breaker", pointer_step(upstream)), "breaker");
   printer.values(route["fallback"], pointer + "/fallback", "fallback");
 }
 
@@ -175,8 +173,9 @@ Result<std::string, std::string> explain(const LoadedConfig& loaded, const std::
     return printer.take();
   }
   printer.line(fmt::format("# route {} takes it", in_quotes(config.routes[tried].name)));
-  printer.values(config.routes[tried].name, fmt::format("/route/{}/name", tried), "route");
-  print_route(printer, effective_config(loaded), tried);
+  const proxy::RouteConfig& route = config.routes[tried];
+  printer.values(route.name, fmt::format("/route/{}/name", tried), "route");
+  print_route(printer, effective_config(loaded), tried, route.upstream);
   return printer.take();
 }
 

@@ -45,6 +45,7 @@ Outcome Outcome::of_error(http::Method method, ErrorType error) {
 }
 
 std::string Outcome::status_label() const {
+  if (status == 0) return "cancelled";
   if (status < first_error_status) return std::to_string(status);
   return std::string(name(static_cast<ErrorType>(status - first_error_status)));
 }

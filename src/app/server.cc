@@ -33,18 +33,29 @@ constexpr int exit_done = 0;
 constexpr int exit_bad_config = 1;
 constexpr int exit_machine_refused = 3;
 
+/// Client connections to the admin listener at one time; more are closed at once.
+constexpr std::size_t max_admin_connections = 64;
+
+/// What makes a listener the same over a reload: its address as written, and its name where the kernel
+/// chooses the port.
+std::string identity(const proxy::ListenerConfig& listener) {
+  const net::Address& address = listener.listen.address;
+  const bool any_port = !address.is_unix() && address.port() == 0;
+  return any_port ? listener.listen.text + " " + listener.name : listener.listen.text;
+}
+
 /// A configuration on its way into use: read, checked, its new sockets open.
 struct Candidate {
   LoadedConfig loaded;
   std::shared_ptr<const proxy::PublishedConfig> published;
-  std::map<std::string, net::ListenSockets> opened;  // by the listener's text: those not yet in use
+  std::map<std::string, net::ListenSockets> opened;  // by identity(): those not yet in use
   std::string failure;                               // "": all is well
 };
 
 /// Opens a socket for each worker and each listener that is not among `in_use`.
 void open_new_listeners(Candidate& candidate, const std::set<std::string>& in_use, int workers) {
   for (const proxy::ListenerConfig& listener : candidate.loaded.config->listeners) {
-    const std::string& text = listener.listen.text;
+    const std::string text = identity(listener);
     if (in_use.contains(text) || candidate.opened.contains(text)) continue;
     Result<net::ListenSockets, std::string> sockets = net::open_listen_sockets(listener.listen, workers);
     if (!sockets) {
@@ -189,7 +200,10 @@ bool Server::start_admin() {
   admin_connections_ = std::make_unique<proxy::ConnectionSet>(*admin_, loop_.context(), [] {});
   admin_listener_ = std::make_unique<net::UvListener>(
       network_, sockets->descriptors.front(),
-      [this](std::unique_ptr<net::Stream> stream) { admin_connections_->serve(std::move(stream), "admin"); });
+      [this](std::unique_ptr<net::Stream> stream) {
+        if (admin_connections_->size() >= max_admin_connections) return;
+        admin_connections_->serve(std::move(stream), "admin");
+      });
   logger_.log(LogLevel::info, "listening", {{"listener", "admin"}, {"address", sockets->address.text()}});
   sockets->descriptors.clear();
   in_use_.emplace("admin " + config().admin.listen->text, std::move(*sockets));
@@ -220,9 +234,9 @@ void Server::put_into_use(Candidate& candidate, Then then) {
     WorkerUpdate update;
     update.published = candidate.published;
     for (const proxy::ListenerConfig& listener : candidate.loaded.config->listeners) {
-      const auto opened = candidate.opened.find(listener.listen.text);
+      const auto opened = candidate.opened.find(identity(listener));
       const int descriptor = opened == candidate.opened.end() ? -1 : opened->second.descriptors[i];
-      update.listeners.push_back({listener.listen.text, listener.name, descriptor});
+      update.listeners.push_back({identity(listener), listener.name, descriptor});
     }
     workers_[i]->update(std::move(update), [this, left, all_done] {
       loop_.post([this, left, all_done] {
@@ -235,8 +249,8 @@ void Server::put_into_use(Candidate& candidate, Then then) {
   // The descriptors belong to the workers now; what stays here is the address, and a unix socket's file.
   std::map<std::string, net::ListenSockets> next;
   for (const proxy::ListenerConfig& listener : candidate.loaded.config->listeners) {
-    auto opened = candidate.opened.extract(listener.listen.text);
-    auto kept = opened.empty() ? in_use_.extract(listener.listen.text) : std::move(opened);
+    auto opened = candidate.opened.extract(identity(listener));
+    auto kept = opened.empty() ? in_use_.extract(identity(listener)) : std::move(opened);
     if (kept.empty()) continue;
     kept.mapped().descriptors.clear();
     next.insert(std::move(kept));
@@ -254,7 +268,7 @@ void Server::put_into_use(Candidate& candidate, Then then) {
 
 void Server::log_listeners(const Candidate& candidate) {
   for (const proxy::ListenerConfig& listener : candidate.loaded.config->listeners) {
-    const auto opened = candidate.opened.find(listener.listen.text);
+    const auto opened = candidate.opened.find(identity(listener));
     if (opened == candidate.opened.end()) continue;
     logger_.log(LogLevel::info, "listening",
                 {{"listener", listener.name}, {"address", opened->second.address.text()}});

@@ -67,7 +67,12 @@ class Worker::Loop {
         on_drained_(on_drained) {
     gate_.on_free(this, [this] { loop_.post([this] { admit_waiting(); }); });
   }
-  ~Loop() { gate_.forget(this); }
+  ~Loop() {
+    gate_.forget(this);
+    draining_ = told_drained_ = true;
+    while (loop_.run_posted()) {  // functions that refer to what is about to go
+    }
+  }
 
   runtime::EventLoop& loop() { return loop_; }
   void update(const WorkerUpdate& update);
@@ -87,6 +92,7 @@ class Worker::Loop {
 
   void accept(std::unique_ptr<net::Stream> stream, const std::string& text);
   void connection_closed();
+  void close_idle_soon();
   void tell_if_drained();
 
   runtime::EventLoop loop_;
@@ -143,6 +149,7 @@ void Worker::Loop::admit_waiting() {
     waiting_.pop_front();
     connections_.serve(std::move(first.stream), first.listener);
   }
+  if (draining_) return close_idle_soon();
   if (!waiting_.empty()) return;
   for (auto& [text, listener] : listeners_) listener.listener->resume();
 }
@@ -158,8 +165,12 @@ void Worker::Loop::drain() {
   // What the kernel has accepted already is still served.
   for (auto& [text, listener] : listeners_) listener.listener->close_after_queue();
   listeners_.clear();
-  // A request may lie in the kernel, unread, on a connection that looks idle: it gets two turns of the
-  // loop to be seen.
+  close_idle_soon();
+}
+
+/// A request may lie in the kernel, unread, on a connection that looks idle: it gets two turns of the loop
+/// to be seen.
+void Worker::Loop::close_idle_soon() {
   loop_.post([this] {
     loop_.post([this] {
       connections_.close_idle();

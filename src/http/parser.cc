@@ -269,10 +269,9 @@ class RequestParser::Impl {
 
   const MessageReader& message() const { return message_; }
   const RequestHead& head() const { return head_; }
-  void set_limits(const ParserLimits& limits) { next_limits_ = limits; }
-
-  void begin_next() {
-    if (next_limits_) limits_ = *std::exchange(next_limits_, std::nullopt);
+  void set_limits(const ParserLimits& limits) {
+    if (limits == limits_) return;
+    limits_ = limits;
     begin();
   }
 
@@ -357,7 +356,6 @@ class RequestParser::Impl {
   }
 
   ParserLimits limits_;
-  std::optional<ParserLimits> next_limits_;
   MessageReader message_{HTTP_REQUEST};
   RequestHead head_;
   std::size_t method_size_ = 0;
@@ -501,12 +499,13 @@ const Fields& RequestParser::trailers() const {
   return impl_->message().trailers();
 }
 void RequestParser::set_limits(const ParserLimits& limits) {
+  HOLDFAST_ASSERT(!started());
   impl_->set_limits(limits);
 }
 
 void RequestParser::begin() {
   HOLDFAST_ASSERT(impl_->message().phase() == Phase::complete);
-  impl_->begin_next();
+  impl_->begin();
 }
 
 ResponseParser::ResponseParser(const ParserLimits& limits)

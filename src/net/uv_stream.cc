@@ -152,6 +152,10 @@ bool UvStream::send(std::span<const std::string_view> pieces) {
   return true;
 }
 
+std::size_t UvStream::queued() const {
+  return sending_ ? uv_stream_get_write_queue_size(&handle_->stream) : 0;
+}
+
 bool UvStream::still_quiet() {
   if (!Stream::still_quiet()) return false;
   char byte;

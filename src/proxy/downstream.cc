@@ -1,11 +1,8 @@
 #include "holdfast/proxy/downstream.h"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 
 #include "holdfast/base/assert.h"
-#include "holdfast/base/text.h"
 #include "holdfast/http/problem.h"
 #include "holdfast/policy/timeout.h"
 
@@ -20,7 +17,7 @@ constexpr std::uint64_t linger_bytes = 1024 * 1024;
 /// How long a client may take nothing of one of our own answers.
 constexpr Duration own_answer_patience = std::chrono::seconds(30);
 
-constexpr std::size_t max_pieces_at_once = 64;
+constexpr std::size_t own_answer_slice = 64 * 1024;
 
 http::UnderscorePolicy underscore_policy(UnderscoreHeaders choice) {
   switch (choice) {
@@ -29,16 +26,6 @@ http::UnderscorePolicy underscore_policy(UnderscoreHeaders choice) {
     case UnderscoreHeaders::pass: return http::UnderscorePolicy::pass;
   }
   return http::UnderscorePolicy::drop;
-}
-
-void append_hex(std::string& out, std::uint64_t number) {
-  std::array<char, 16> digits;
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number, 16).ptr;
-  out.append(digits.data(), end);
-}
-
-bool is_allowed(std::string_view name, std::span<const std::string> allowed) {
-  return std::ranges::any_of(allowed, [&](const std::string& one) { return iequals(one, name); });
 }
 
 }  // namespace
@@ -55,6 +42,20 @@ DownstreamOptions downstream_options(const ServerConfig& server) {
   options.min_body_rate = server.min_body_rate;
   options.server_name = server.name;
   return options;
+}
+
+runtime::Task<bool> drained(net::Stream& stream, std::optional<Duration> idle, TimePoint end,
+                            const runtime::Context& context) {
+  std::size_t queued = stream.queued();
+  while (stream.sending() && !stream.failure()) {
+    const TimePoint deadline = std::min(end, policy::deadline_after(context.now(), idle));
+    const bool in_time = co_await stream.until_sent(deadline);
+    if (in_time) continue;
+    // Slow is not silent: as long as the peer takes something it has its time anew.
+    if (stream.queued() >= queued || context.now() >= end) co_return false;
+    queued = stream.queued();
+  }
+  co_return !stream.failure();
 }
 
 // ---------------------------------------------------------------------------------------- Transaction
@@ -91,7 +92,8 @@ bool Transaction::body_is_worth_reading() {
 bool Transaction::closes() {
   if (!must_close_) {
     must_close_ = !connection_.head_read_ || !request().keep_alive || connection_.handler_.draining() ||
-                  stream().ended() || !body_is_worth_reading();
+                  (stream().ended() && stream().input().empty()) ||
+                  !body_is_worth_reading();
   }
   return must_close_;
 }
@@ -104,56 +106,13 @@ void Transaction::begin(int status, BodyMode mode) {
   if (mode == BodyMode::until_close) must_close_ = true;
 }
 
-void Transaction::write(Pieces pieces, bool last, const http::Fields* trailers,
-                        std::span<const std::string> allowed_trailers) {
+void Transaction::write(Pieces pieces, bool last, const TrailerPass& trailers) {
   HOLDFAST_ASSERT(!finished_ && (head_pending_ || answered_));
-  std::uint64_t size = 0;
-  for (const std::string_view piece : pieces) size += piece.size();
-
-  std::array<std::string_view, max_pieces_at_once> list;
-  std::size_t count = 0;
-  std::string joined;
-  if (pieces.size() > max_pieces_at_once - 4) {
-    // Many tiny chunks in one read: joining them is cheaper than a long vector of buffers.
-    for (const std::string_view piece : pieces) joined.append(piece);
-  }
-
-  std::string& frame = connection_.frame_buffer_;
-  frame.clear();
-  if (head_pending_) list[count++] = connection_.head_buffer_;
-  if (mode_ == BodyMode::chunked && size > 0) {
-    append_hex(frame, size);
-    frame.append("\r\n");
-  }
-  const std::size_t size_line = frame.size();
-  if (mode_ == BodyMode::chunked) {
-    if (size > 0) frame.append("\r\n");
-    if (last) {
-      frame.append("0\r\n");
-      if (trailers != nullptr) {
-        for (const http::Field& field : *trailers) {
-          if (!is_allowed(field.name, allowed_trailers)) continue;
-          frame.append(field.name).append(": ").append(field.value).append("\r\n");
-        }
-      }
-      frame.append("\r\n");
-    }
-  }
-  if (size_line > 0) list[count++] = std::string_view(frame).substr(0, size_line);
-  if (mode_ != BodyMode::none && size > 0) {
-    bytes_out_ += size;
-    if (!joined.empty()) {
-      list[count++] = joined;
-    } else {
-      for (const std::string_view piece : pieces) list[count++] = piece;
-    }
-  }
-  if (frame.size() > size_line) list[count++] = std::string_view(frame).substr(size_line);
-
+  const std::string_view head = head_pending_ ? connection_.head_buffer_ : std::string_view{};
   head_pending_ = false;
   answered_ = true;
   finished_ = last;
-  if (count > 0) stream().send(Pieces(list.data(), count));
+  bytes_out_ += write_body(stream(), head, mode_, pieces, last, trailers);
 }
 
 void Transaction::cut() {
@@ -163,31 +122,37 @@ void Transaction::cut() {
 }
 
 runtime::Task<bool> Transaction::flush(std::optional<Duration> idle) {
-  net::Stream& client = stream();
-  while (client.sending() && !client.failure()) {
-    const TimePoint deadline = policy::deadline_after(connection_.context_.now(), idle);
-    const bool in_time = co_await client.until_sent(deadline);
-    if (!in_time) co_return false;
-  }
-  co_return !client.failure();
+  const bool sent = co_await drained(stream(), idle, never, connection_.context_);
+  co_return sent;
 }
 
 runtime::Task<void> Transaction::respond(const OwnResponse& response) {
   const bool close = closes();
   const bool bodiless = connection_.head_read_ && request().method == http::Method::head;
-  // A 100 (Continue) that the kernel has not taken yet goes first.
-  const bool ready = co_await flush(own_answer_patience);
-  if (!ready) {
-    cut();
-    co_return;
+  if (stream().sending()) {  // a 100 (Continue) that the kernel has not taken yet goes first
+    const bool ready = co_await flush(own_answer_patience);
+    if (!ready) {
+      cut();
+      co_return;
+    }
   }
   append_own_head(head_buffer(), response, connection_.handler_.options().server_name, close,
                   connection_.context_.clock.wall_now());
   const bool has_body = !bodiless && response.status != 204 && response.status != 304;
   begin(response.status, has_body ? BodyMode::length : BodyMode::none);
-  write(Pieces(&response.body, 1), true);
-  const bool sent = co_await flush(own_answer_patience);
-  if (!sent) cut();
+  // In slices, so that a client that reads slowly is not given a copy of the whole.
+  std::string_view rest = has_body ? response.body : std::string_view{};
+  do {
+    const std::string_view slice = rest.substr(0, own_answer_slice);
+    rest.remove_prefix(slice.size());
+    write(Pieces(&slice, 1), rest.empty());
+    if (!stream().sending()) continue;
+    const bool sent = co_await flush(own_answer_patience);
+    if (!sent) {
+      cut();
+      co_return;
+    }
+  } while (!rest.empty());
 }
 
 void Transaction::inform(const http::ResponseHead& response) {
@@ -223,6 +188,8 @@ runtime::Task<void> DownstreamConnection::run() {
     if (transaction_.closes() || !transaction_.finished()) break;
     const bool at_next = co_await finish_body();
     if (!at_next) break;
+    body_.release();
+    if (handler_.draining() && stream_->input().empty()) break;
     parser_.begin();
   }
   if (transaction_.answered()) co_await linger();
@@ -230,19 +197,19 @@ runtime::Task<void> DownstreamConnection::run() {
 
 /// True if there is a request to answer: a head, or a refusal. False if the connection has ended.
 runtime::Task<bool> DownstreamConnection::read_head() {
-  const DownstreamOptions& options = handler_.options();
-  parser_.set_limits(options.limits);
+  // A reload replaces the options while this waits: they are asked for anew each time.
   head_read_ = false;
   TimePoint now = context_.now();
-  TimePoint deadline = policy::deadline_after(now, options.idle_timeout);
+  TimePoint deadline = policy::deadline_after(now, handler_.options().idle_timeout);
   bool begun = false;
   for (;;) {
+    if (!begun) parser_.set_limits(handler_.options().limits);
     Result<http::ParseStep, http::RequestError> step = parser_.parse(stream_->input());
     if (parser_.started() && !begun) {
       begun = true;
       idle_ = false;
       now = context_.now();
-      deadline = policy::deadline_after(now, options.header_timeout);
+      deadline = policy::deadline_after(now, handler_.options().header_timeout);
       transaction_.reset(now, context_.clock.wall_now());
     }
     if (!step) {

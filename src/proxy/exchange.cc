@@ -52,54 +52,6 @@ bool is_event_stream(const http::ResponseHead& head) {
   return iequals(trim(type.substr(0, type.find(';'))), "text/event-stream");
 }
 
-/// The pieces of a request's body as they go to the upstream.
-class BodyFrame {
- public:
-  BodyFrame(BodyMode mode, std::string& buffer) : mode_(mode), buffer_(buffer) {}
-
-  /// `pieces` in front of which `head` goes out; `last` ends the body. True if the kernel took it all.
-  bool send(net::Stream& stream, std::string_view head, Pieces pieces, bool last,
-            const http::Fields& trailers, std::span<const std::string> allowed);
-
- private:
-  BodyMode mode_;
-  std::string& buffer_;
-};
-
-bool BodyFrame::send(net::Stream& stream, std::string_view head, Pieces pieces, bool last,
-                     const http::Fields& trailers, std::span<const std::string> allowed) {
-  if (mode_ != BodyMode::chunked) {
-    if (pieces.empty()) return stream.send(head);
-    std::vector<std::string_view> list;
-    list.reserve(pieces.size() + 1);
-    if (!head.empty()) list.push_back(head);
-    list.insert(list.end(), pieces.begin(), pieces.end());
-    return stream.send(list);
-  }
-  // `head` may live in the same buffer, so the frame's own lines are put behind it.
-  std::string frame;
-  std::uint64_t size = 0;
-  for (const std::string_view piece : pieces) size += piece.size();
-  std::array<char, 16> digits;
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), size, 16).ptr;
-  if (size > 0) {
-    frame.append(digits.data(), end).append("\r\n");
-    for (const std::string_view piece : pieces) frame.append(piece);
-    frame.append("\r\n");
-  }
-  if (last) {
-    frame.append("0\r\n");
-    for (const http::Field& field : trailers) {
-      const bool passes = std::ranges::any_of(
-          allowed, [&](const std::string& name) { return iequals(name, field.name); });
-      if (passes) frame.append(field.name).append(": ").append(field.value).append("\r\n");
-    }
-    frame.append("\r\n");
-  }
-  const std::array<std::string_view, 2> list = {head, frame};
-  return stream.send(list);
-}
-
 }  // namespace
 
 // -------------------------------------------------------------------------------------------- Attempt
@@ -138,6 +90,18 @@ void Attempt::settle_failure(ErrorType type) {
   settle(counts ? Breaker::Outcome::failure : Breaker::Outcome::success);
 }
 
+/// What is known at the head of the response, or at the failure. Nothing for an attempt that was not begun.
+void Attempt::record(http::Method method) {
+  if (pool == nullptr || std::exchange(recorded_, true)) return;
+  AttemptRecord record;
+  record.upstream = cluster_.slot();
+  record.method = method;
+  record.status = status;
+  if (error) record.error = error->type;
+  record.duration = services_.context.now() - started;
+  services_.observer.attempt_finished(record);
+}
+
 void Attempt::report(const Transitions& transitions) {
   for (const Breaker::Transition& transition : transitions) {
     services_.observer.breaker_moved(cluster_.slot(), cluster_.config().name, transition);
@@ -159,9 +123,8 @@ Exchange::Exchange(Transaction& transaction, Generation& generation, Services& s
 }
 
 Exchange::~Exchange() {
-  slots_[0].reset();
-  slots_[1].reset();
   const http::RequestHead& request = transaction_.request();
+  for (std::optional<Attempt>& slot : slots_) drop(slot);
   ExchangeRecord record;
   if (route_ != nullptr) {
     record.route = route_->slot;
@@ -179,8 +142,8 @@ Exchange::~Exchange() {
   record.attempts = attempts_;
   record.error = error_name_;
   record.fallback = fell_back_;
-  record.bytes_in = transaction_.body().received();
-  record.bytes_out = transaction_.bytes_out();
+  record.bytes_in = transaction_.body().received() + tunnelled_.to_upstream;
+  record.bytes_out = transaction_.bytes_out() + tunnelled_.to_client;
   record.request_id = request_id_;
   record.trace_id = trace_id_of(request.fields.value(http::FieldName::traceparent));
   record.client = transaction_.client();
@@ -220,6 +183,11 @@ runtime::Task<void> Exchange::run() {
     co_await answer_error(error, std::nullopt);
     co_return;
   }
+  if (const auto& failure = transaction_.body().early_failure()) {
+    const http::RequestError error = failure->error;
+    co_await answer_problem(error);
+    co_return;
+  }
   if (!prepare()) {
     const http::RequestError error{http::Problem::bad_request,
                                    "the deadline header is not a number of milliseconds"};
@@ -233,9 +201,10 @@ runtime::Task<void> Exchange::run() {
 bool Exchange::prepare() {
   const policy::TimeoutOptions& timeout = route_->config->timeout;
   if (!timeout.deadline_header.empty()) {
-    const http::Field* field = transaction_.request().fields.find(timeout.deadline_header);
-    if (field != nullptr) {
-      client_deadline_ = policy::parse_deadline(field->value);
+    for (const http::Field& field : transaction_.request().fields) {
+      if (!iequals(field.name, timeout.deadline_header)) continue;
+      if (client_deadline_) return false;  // two lines: which of them is meant?
+      client_deadline_ = policy::parse_deadline(field.value);
       if (!client_deadline_) return false;
     }
   }
@@ -243,13 +212,14 @@ bool Exchange::prepare() {
   RequestBody& body = transaction_.body();
   body.keep_up_to(route_->config->retry.body_limit);
   const bool kept = body.received() <= route_->config->retry.body_limit;
-  if (body.complete() && kept) start_clocks(transaction_.started());
+  if (body.complete() && kept) start_clocks(now());
   route_->cluster->shared().record_request(now());
   return true;
 }
 
 void Exchange::start_clocks(TimePoint at) {
-  if (std::exchange(clocks_started_, true)) return;
+  if (clocks_started_at_) return;
+  clocks_started_at_ = at;
   total_deadline_ = policy::deadline_after(at, route_->config->timeout.total);
   if (client_deadline_) total_deadline_ = std::min(total_deadline_, after(at, *client_deadline_));
 }
@@ -264,15 +234,25 @@ runtime::Task<void> Exchange::proxied() {
     co_await answer_problem(error);
     co_return;
   }
+  if (!result.error && !fallback_listed()) {
+    const bool answered = co_await deliver(result, "");
+    if (answered) co_return;
+  }
   const bool fell_back = co_await fall_back();
   if (fell_back) co_return;
-  if (result.error) {
-    const Error error = *result.error;
-    const std::optional<Duration> retry_after = result.retry_after;
-    co_await answer_error(error, retry_after);
-    co_return;
+  if (!result.error) {
+    const bool answered = co_await deliver(result, "");
+    if (answered) co_return;
   }
-  co_await deliver(result, "");
+  const Error error = *result.error;
+  const std::optional<Duration> retry_after = result.retry_after;
+  co_await answer_error(error, retry_after);
+}
+
+/// Ends with an attempt; one that was still under way is recorded as cancelled.
+void Exchange::drop(std::optional<Attempt>& slot) {
+  if (slot) slot->record(transaction_.request().method);
+  slot.reset();
 }
 
 Attempt& Exchange::begin_attempt(Cluster& cluster) {
@@ -293,16 +273,19 @@ runtime::Task<void> Exchange::retried() {
     Attempt& last = outcome();
     Duration delay{};
     if (last.client_failure || !grant_retry(last, delay)) co_return;
-    const TimePoint wake = now() + delay;
+    const TimePoint wake = after(now(), delay);
     co_await runtime::sleep_until(services_.context.timers, wake);
     // The breaker is asked before the last answer is let go: if it opened meanwhile, that one stands.
     Attempt& next = begin_attempt(*route_->cluster);
     if (!next.admit(now())) {
-      slots_[1 - outcome_].reset();
+      drop(slots_[1 - outcome_]);
       co_return;
     }
+    std::array<char, 4> buffer;
+    services_.observer.retried(route_->slot, last.error ? name(last.error->group())
+                                                        : status_text(last.status, buffer));
     let_go(last);
-    slots_[outcome_].reset();
+    drop(slots_[outcome_]);
     outcome_ = 1 - outcome_;
     co_await attempted();
   }
@@ -324,7 +307,7 @@ bool Exchange::grant_retry(Attempt& last, Duration& delay) {
   facts.method_listed = method_listed();
   facts.body_kept = transaction_.body().can_repeat();
   facts.attempts_made = std::max(attempts_, 1);
-  facts.time_left = left_of_total();
+  facts.time_left = policy::time_left(std::min(total_deadline_, stream_deadline_), now());
   const policy::RetryDecision decision = policy::decide_retry(options, facts, services_.context.rng);
   if (decision.verdict != policy::RetryVerdict::retry) {
     const std::string_view denied = policy::denied_reason(decision.verdict);
@@ -335,9 +318,6 @@ bool Exchange::grant_retry(Attempt& last, Duration& delay) {
     services_.observer.retry_denied("budget");
     return false;
   }
-  std::array<char, 4> buffer;
-  services_.observer.retried(route_->slot, last.error ? name(last.error->group())
-                                                      : status_text(last.status, buffer));
   if (last.pool != nullptr) tried_.push_back(last.pool);
   delay = decision.delay;
   return true;
@@ -354,20 +334,21 @@ runtime::Task<void> Exchange::attempted() {
 /// One attempt, and a second beside it when the first has no answer by then; the first good answer wins.
 runtime::Task<void> Exchange::hedged() {
   Attempt& first = outcome();
-  hedging_ = true;
   runtime::Task<void> first_run = attempt(first);
   const TimePoint pause_end = now() + *route_->config->retry.hedge_after;
   runtime::Task<void> pause = pause_until(pause_end);
   co_await runtime::first_of(first_run, pause);
-  hedging_ = false;
   if (first_run.done()) co_return;
 
   tried_.push_back(first.pool);
   Attempt& second = begin_attempt(*route_->cluster);
-  const bool granted = route_->cluster->shared().try_retry(route_->config->retry.budget, now());
-  if (!granted) services_.observer.retry_denied("budget");
-  if (!granted || !second.admit(now())) {
-    slots_[1 - outcome_].reset();
+  bool granted = second.admit(now());
+  if (granted && !route_->cluster->shared().try_retry(route_->config->retry.budget, now())) {
+    services_.observer.retry_denied("budget");
+    granted = false;
+  }
+  if (!granted) {
+    drop(slots_[1 - outcome_]);
     co_await first_run;
     co_return;
   }
@@ -390,7 +371,7 @@ runtime::Task<void> Exchange::hedged() {
   first_run.reset();
   second_run.reset();
   if (second_wins) outcome_ = 1 - outcome_;
-  slots_[1 - outcome_].reset();
+  drop(slots_[1 - outcome_]);
 }
 
 runtime::Task<void> Exchange::pause_until(TimePoint at) {
@@ -421,7 +402,11 @@ runtime::Task<void> Exchange::connect(Attempt& attempt, bool fresh) {
     if (attempt.lease) co_return;
   }
   const std::optional<Duration> patience = route_->config->timeout.connect;
-  const TimePoint deadline = attempt_deadline(attempt);
+  TimePoint deadline = attempt_deadline(attempt);
+  if (!clocks_started_at_) {
+    // The clocks do not run yet, but nobody waits for a place in the pool for ever.
+    deadline = std::min(deadline, policy::deadline_after(now(), route_->config->timeout.total));
+  }
   Result<Lease> lease = co_await attempt.pool->acquire(fresh, patience, deadline);
   if (lease) {
     attempt.lease = std::move(*lease);
@@ -467,7 +452,7 @@ void Exchange::send_request(Attempt& attempt) {
 
   RequestEdits edits;
   edits.server_name = generation_.config().server.name;
-  edits.host = host_for(*attempt.pool, host_buffer);
+  edits.host = host_for(attempt, host_buffer);
   if (!transaction_.stream().peer().is_unix()) edits.client_ip = transaction_.client();
   edits.peer_trusted = std::ranges::any_of(
       generation_.config().server.trusted_proxies,
@@ -476,12 +461,7 @@ void Exchange::send_request(Attempt& attempt) {
   edits.strip_prefix = route_->config->rewrite.strip_prefix;
   edits.rewrite = &route_->config->rewrite;
   edits.deadline_header = route_->config->timeout.deadline_header;
-  const Duration left = left_of_total();
-  if (left != Duration::max()) {
-    edits.deadline = left;
-  } else if (client_deadline_) {
-    edits.deadline = client_deadline_;
-  }
+  edits.deadline = deadline_to_tell();
   edits.upgrade = wanted_upgrade();
   edits.body = request_body_mode(request.framing);
   edits.body_length = request.framing.length;
@@ -494,9 +474,8 @@ void Exchange::send_request(Attempt& attempt) {
 
   const std::string_view kept = body.kept();
   const std::uint64_t before = stream.bytes_sent();
-  BodyFrame(edits.body, head)
-      .send(stream, head, Pieces(&kept, kept.empty() ? 0 : 1), body.complete(), body.trailers(),
-            route_->config->trailers);
+  write_body(stream, head, edits.body, Pieces(&kept, 1), body.complete(),
+             {&body.trailers(), route_->config->trailers});
   if (stream.bytes_sent() > before) {
     sent_ = true;
     body.note_sent(body.received());
@@ -509,13 +488,13 @@ runtime::Task<void> Exchange::upload(Attempt& attempt) {
   const std::optional<Duration> idle = route_->config->timeout.idle;
   const BodyMode mode = request_body_mode(transaction_.request().framing);
   for (;;) {
-    while (stream.sending() && !stream.failure()) {
-      const TimePoint deadline = std::min(stream_deadline_, policy::deadline_after(now(), idle));
-      const bool in_time = co_await stream.until_sent(deadline);
-      if (in_time) continue;
-      attempt.error = Error{ErrorType::connection_write_timeout,
-                            "the upstream took nothing of the request for too long"};
-      co_return;
+    if (stream.sending()) {
+      const bool taken = co_await drained(stream, idle, stream_deadline_, services_.context);
+      if (!taken && !stream.failure()) {
+        attempt.error = Error{ErrorType::connection_write_timeout,
+                              "the upstream took nothing of the request for too long"};
+        co_return;
+      }
     }
     // A failed stream tells the reader of the response as well, who may find an answer before it.
     if (stream.failure() || body.complete()) break;
@@ -524,9 +503,8 @@ runtime::Task<void> Exchange::upload(Attempt& attempt) {
       attempt.client_failure = std::move(pieces.error());
       co_return;
     }
-    std::string frame;
-    BodyFrame(mode, frame).send(stream, "", *pieces, body.complete(), body.trailers(),
-                                route_->config->trailers);
+    write_body(stream, "", mode, *pieces, body.complete(),
+               {&body.trailers(), route_->config->trailers});
     body.note_sent(body.received());
   }
   attempt.request_sent = !stream.failure();
@@ -544,6 +522,10 @@ runtime::Task<void> Exchange::read_head(Attempt& attempt, TimePoint deadline) {
     stream.consume(step->consumed);
     if (step->event == http::ParseEvent::head) {
       const http::ResponseHead& head = parser.head();
+      if (head.status == 101 && !iequals(head.fields.value(http::FieldName::upgrade), wanted_upgrade())) {
+        attempt.error = Error{ErrorType::http_upgrade_failed, "the upstream switched to another protocol"};
+        co_return;
+      }
       if (!head.informational() || head.status == 101) {
         attempt.status = head.status;
         co_return;
@@ -569,45 +551,49 @@ runtime::Task<void> Exchange::read_head(Attempt& attempt, TimePoint deadline) {
 /// Tells the breaker and the metrics what is known at the head of the response.
 void Exchange::finish_attempt(Attempt& attempt) {
   attempt.latency = now() - attempt.started;
+  attempt.record(transaction_.request().method);
   if (attempt.client_failure) return;  // says nothing about the upstream
-  AttemptRecord record;
-  record.upstream = attempt.cluster().slot();
-  record.method = transaction_.request().method;
-  record.duration = attempt.latency;
   if (attempt.error) {
     error_name_ = name(attempt.error->type);
-    record.error = attempt.error->type;
     attempt.lease.close();
+    if (attempt.error->local) attempt.settle(Breaker::Outcome::ignored);
     attempt.settle_failure(attempt.error->type);
   } else {
     error_name_ = {};
-    record.status = attempt.status;
     const http::ResponseHead& head = attempt.lease->parser().head();
     if (attempt.cluster().config().breaker.failures.matches_status(attempt.status)) {
       attempt.settle(Breaker::Outcome::failure);
-    } else if (attempt.status == 101 || is_event_stream(head)) {
-      // These may last for hours; the call has succeeded when they begin.
+    } else if (attempt.is_probe() || attempt.status == 101 || is_event_stream(head)) {
+      // These may last for hours, and a probe's question is answered when they begin.
       attempt.settle(Breaker::Outcome::success);
     }
   }
-  services_.observer.attempt_finished(record);
 }
 
-runtime::Task<void> Exchange::deliver(Attempt& attempt, std::string_view fallback_of) {
+/// Passes the response on. False if it broke before a byte of it went to the client; `error` says how.
+runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallback_of) {
   const http::RequestHead& request = transaction_.request();
   net::Stream& stream = attempt.lease->stream();
   http::ResponseParser& parser = attempt.lease->parser();
   const http::ResponseHead& head = parser.head();
   const std::optional<Duration> idle = route_->config->timeout.idle;
 
-  // What came with the head is read before the head goes out: a response that is broken already becomes
-  // an error, not half an answer.
+  // What holdfast said before (100, 103) goes first. From here to the first write nothing may wait: the
+  // body's pieces are views of what was just read.
+  if (transaction_.stream().sending()) {
+    const bool ready = co_await transaction_.flush(idle);
+    if (!ready) {
+      transaction_.cut();
+      co_return true;
+    }
+  }
+  // What came with the head is read before the head goes out: a response that is broken already is a
+  // failure that can still be answered for, not half an answer.
   bool last = read_body(attempt);
   if (attempt.error) {
-    const Error error = *attempt.error;
     give_up(attempt);
-    co_await answer_error(error, std::nullopt);
-    co_return;
+    attempt.status = 0;
+    co_return false;
   }
 
   ResponseEdits edits;
@@ -619,7 +605,11 @@ runtime::Task<void> Exchange::deliver(Attempt& attempt, std::string_view fallbac
   edits.switching = head.status == 101;
   edits.now = services_.context.clock.wall_now();
   const BodyMode mode = edits.body;
-  if (mode == BodyMode::none && head.status != 204) {
+  if (head.status == 205) {
+    // To a client a 205 may well have a body, so its end is said (RFC 9110 §15.3.6: there is none).
+    edits.body = BodyMode::length;
+    edits.body_length = 0;
+  } else if (mode == BodyMode::none && head.status != 204 && !head.informational()) {
     // The length of the body that a GET would have had (RFC 9110 §8.6) passes with HEAD and 304.
     const auto length = parse_decimal(head.fields.value(http::FieldName::content_length));
     if (length && head.fields.count(http::FieldName::content_length) == 1) {
@@ -629,23 +619,16 @@ runtime::Task<void> Exchange::deliver(Attempt& attempt, std::string_view fallbac
   }
   if (mode == BodyMode::until_close || !attempt.request_sent) transaction_.close_after();
   edits.close = !edits.switching && transaction_.closes();
-  // What holdfast said before (100, 103) goes first.
-  if (transaction_.stream().sending()) {
-    const bool ready = co_await transaction_.flush(idle);
-    if (!ready) {
-      transaction_.cut();
-      co_return;
-    }
-  }
+  if (!fallback_of.empty()) note_fallback();
   append_downstream_head(transaction_.head_buffer(), head, edits);
   transaction_.begin(head.status, mode);
   if (edits.switching) {
     co_await tunnel(attempt);
-    co_return;
+    co_return true;
   }
 
   for (;;) {
-    transaction_.write(parser.body(), last, &parser.trailers(), route_->config->trailers);
+    transaction_.write(parser.body(), last, {&parser.trailers(), route_->config->trailers});
     if (last) {
       // The upstream has done its part, however slowly the client takes the rest.
       attempt.settle(Breaker::Outcome::success);
@@ -660,12 +643,12 @@ runtime::Task<void> Exchange::deliver(Attempt& attempt, std::string_view fallbac
       const std::optional<Duration> patience = idle ? std::min(*idle, left) : left;
       const bool taken = co_await transaction_.flush(patience);
       if (!taken) {
-        error_name_ = name(ErrorType::connection_write_timeout);
+        if (!transaction_.stream().failure()) error_name_ = name(ErrorType::connection_write_timeout);
         transaction_.cut();
-        co_return;
+        co_return true;
       }
     }
-    if (last || transaction_.stream().failure()) co_return;
+    if (last || transaction_.stream().failure()) co_return true;
 
     last = read_body(attempt);
     while (!last && !attempt.error && parser.body().empty()) {
@@ -682,6 +665,7 @@ runtime::Task<void> Exchange::deliver(Attempt& attempt, std::string_view fallbac
   // The client has part of an answer: it must see that this was not the whole.
   give_up(attempt);
   transaction_.cut();
+  co_return true;
 }
 
 /// Reads what has arrived of the response's body. True if that is its end. Sets `error` if it can never
@@ -716,6 +700,7 @@ void Exchange::give_up(Attempt& attempt) {
 
 /// Drops an answer that the client will not get. If all of it has come, its connection stays usable.
 void Exchange::let_go(Attempt& attempt) {
+  if (attempt.has_response()) attempt.settle(Breaker::Outcome::success);  // unless it was told otherwise
   if (!attempt.lease) return;
   if (attempt.has_response() && attempt.request_sent && attempt.lease->parser().head().keep_alive) {
     bool last = false;
@@ -731,7 +716,6 @@ runtime::Task<void> Exchange::tunnel(Attempt& attempt) {
   TunnelLimits limits;
   limits.idle = route_->config->timeout.idle;
   limits.deadline = stream_deadline_;
-  TunnelCounts counts;
   transaction_.write({}, true);
   transaction_.close_after();
   net::Stream& client = transaction_.stream();
@@ -741,49 +725,54 @@ runtime::Task<void> Exchange::tunnel(Attempt& attempt) {
     transaction_.cut();
     co_return;
   }
-  const bool clean = co_await run_tunnel(client, upstream, limits, services_.context, counts);
+  const bool clean = co_await run_tunnel(client, upstream, limits, services_.context, tunnelled_);
   if (!clean) transaction_.cut();
+}
+
+/// True if some fallback stands ready for what became of the attempts.
+bool Exchange::fallback_listed() const {
+  return std::ranges::any_of(route_->config->fallbacks,
+                             [&](const FallbackConfig& fallback) { return is_for(fallback); });
+}
+
+bool Exchange::is_for(const FallbackConfig& fallback) const {
+  const Attempt& failed = *slots_[outcome_];
+  return failed.error ? fallback.on.matches(failed.error->type) : fallback.on.matches_status(failed.status);
 }
 
 /// Tries the fallbacks in order. True if one answered.
 runtime::Task<bool> Exchange::fall_back() {
+  if (!fallback_listed()) co_return false;
   const Attempt& failed = outcome();
-  if (route_->config->fallbacks.empty()) co_return false;
   std::array<char, 4> buffer;
-  std::string cause;
-  std::string reason;
-  if (failed.error) {
-    cause.append("error=").append(name(failed.error->type));
-    reason = name(failed.error->group());
-  } else {
-    cause.append("received-status=").append(status_text(failed.status, buffer));
-    reason = status_text(failed.status, buffer);
-  }
-  cause.append("; fallback");
-  const std::optional<ErrorType> type =
-      failed.error ? std::optional(failed.error->type) : std::nullopt;
-  const int status = failed.status;
-  const std::string_view failure_name = error_name_;
+  const std::string_view status = status_text(failed.status, buffer);
+  fallback_reason_ = failed.error ? name(failed.error->group()) : status;
+  std::string cause = failed.error ? "error=" : "received-status=";
+  cause.append(failed.error ? name(failed.error->type) : status).append("; fallback");
+  fallback_error_ = error_name_;
 
   for (std::size_t i = 0; i < route_->config->fallbacks.size(); ++i) {
     const FallbackConfig& fallback = route_->config->fallbacks[i];
-    const bool listed = type ? fallback.on.matches(*type) : fallback.on.matches_status(status);
-    if (!listed) continue;
+    if (!is_for(fallback)) continue;
     if (Cluster* cluster = route_->fallback_clusters[i]; cluster != nullptr) {
       const bool answered = co_await fall_back_to(*cluster, cause);
       if (!answered) continue;
     } else {
-      fell_back_ = true;
+      note_fallback();
       let_go(outcome());
-      if (attempts_ > 1) cause.append("; attempts=").append(std::to_string(attempts_));
+      append_attempts(cause);
       co_await answer_static(fallback.response, cause);
     }
-    if (error_name_.empty()) error_name_ = failure_name;
-    services_.observer.fell_back(route_->slot, reason);
     co_return true;
   }
-  error_name_ = failure_name;
   co_return false;
+}
+
+/// A fallback's answer begins: what led to it stays the exchange's error.
+void Exchange::note_fallback() {
+  fell_back_ = true;
+  error_name_ = fallback_error_;
+  services_.observer.fell_back(route_->slot, fallback_reason_);
 }
 
 /// Sends the request to another upstream, if that is allowed and possible. True if it answered.
@@ -802,20 +791,26 @@ runtime::Task<bool> Exchange::fall_back_to(Cluster& cluster, std::string_view ca
   const std::size_t index = 1 - outcome_;
   tried_.clear();
   if (!attempt.admit(now())) {
-    slots_[index].reset();
+    drop(slots_[index]);
     co_return false;
   }
   co_await this->attempt(attempt);
   if (!attempt.has_response() || attempt.client_failure) {
-    slots_[index].reset();
+    drop(slots_[index]);
     co_return false;
   }
   let_go(outcome());
-  slots_[outcome_].reset();
-  outcome_ = index;
-  fell_back_ = true;
-  co_await deliver(attempt, cause);
-  co_return true;
+  const bool answered = co_await deliver(attempt, cause);
+  if (answered) co_return true;
+  // Now this is how the exchange failed: the first answer has been let go.
+  outcome().error = attempt.error;
+  outcome().status = 0;
+  drop(slots_[index]);
+  co_return false;
+}
+
+void Exchange::append_attempts(std::string& proxy_status) const {
+  if (attempts_ > 1) proxy_status.append("; attempts=").append(std::to_string(attempts_));
 }
 
 /// The one place where a failure becomes a response.
@@ -826,7 +821,7 @@ runtime::Task<void> Exchange::answer_error(const Error& error, std::optional<Dur
   http::append_problem_json(body, error_name_, http::title(error.type), status, error.detail, request_id_);
   std::string proxy_status("error=");
   proxy_status.append(error_name_);
-  if (attempts_ > 1) proxy_status.append("; attempts=").append(std::to_string(attempts_));
+  append_attempts(proxy_status);
   OwnResponse response;
   response.status = status;
   response.content_type = "application/problem+json";
@@ -849,7 +844,9 @@ runtime::Task<void> Exchange::answer_problem(const http::RequestError& error) {
   response.status = status;
   response.content_type = "application/problem+json";
   response.body = body;
-  response.proxy_status = "error=http_request_error";
+  std::string proxy_status("error=http_request_error");
+  append_attempts(proxy_status);
+  response.proxy_status = proxy_status;
   if (error.problem != http::Problem::no_route) transaction_.close_after();
   co_await transaction_.respond(response);
 }
@@ -881,17 +878,26 @@ bool Exchange::stands(const Attempt& attempt) const {
   return attempt.has_response() && !route_->config->retry.on.matches_status(attempt.status);
 }
 
+/// What an upstream is told to be left: of the running clock, or, while the body still streams, of the one
+/// that will start with its last byte.
+std::optional<Duration> Exchange::deadline_to_tell() const {
+  if (clocks_started_at_) {
+    const Duration left = left_of_total();
+    return left == Duration::max() ? std::nullopt : std::optional(left);
+  }
+  const std::optional<Duration>& total = route_->config->timeout.total;
+  if (total && client_deadline_) return std::min(*total, *client_deadline_);
+  return total ? total : client_deadline_;
+}
+
 Duration Exchange::left_of_total() const { return policy::time_left(total_deadline_, now()); }
 
 TimePoint Exchange::attempt_deadline(const Attempt& attempt) const {
   TimePoint deadline = std::min(total_deadline_, stream_deadline_);
-  if (clocks_started_) {
-    // For a body that was passed on as it came, the attempt's own clock starts with its last byte.
-    const bool whole_from_start = transaction_.body().can_repeat();
-    const TimePoint from = whole_from_start ? attempt.started : now();
-    deadline = std::min(deadline, policy::deadline_after(from, route_->config->timeout.per_try));
-  }
-  return deadline;
+  if (!clocks_started_at_) return deadline;
+  // The attempt's own clock, too, starts with the request's last byte.
+  const TimePoint from = std::max(attempt.started, *clocks_started_at_);
+  return std::min(deadline, policy::deadline_after(from, route_->config->timeout.per_try));
 }
 
 std::string_view Exchange::wanted_upgrade() const {
@@ -910,11 +916,11 @@ std::string_view Exchange::wanted_upgrade() const {
   return wanted;
 }
 
-std::string_view Exchange::host_for(const EndpointPool& pool, std::string& buffer) const {
+std::string_view Exchange::host_for(const Attempt& attempt, std::string& buffer) const {
   if (!route_->config->rewrite.host.empty()) return route_->config->rewrite.host;
-  const net::Endpoint& endpoint = pool.endpoint().endpoint;
+  const net::Endpoint& endpoint = attempt.pool->endpoint().endpoint;
   bool preserve = true;
-  switch (slots_[outcome_] ? slots_[outcome_]->cluster().config().host_header : HostHeader::automatic) {
+  switch (attempt.cluster().config().host_header) {
     case HostHeader::preserve: break;
     case HostHeader::upstream: preserve = false; break;
     case HostHeader::automatic:

@@ -104,10 +104,12 @@ bool is_forwarding_field(FieldName id) {
          id == FieldName::x_forwarded_host;
 }
 
-bool is_rewritten(const Field& field, const RewriteConfig& rewrite) {
-  const auto same = [&](std::string_view name) { return iequals(name, field.name); };
-  return std::ranges::any_of(rewrite.remove_headers, same) ||
-         std::ranges::any_of(rewrite.set_headers, [&](const auto& set) { return same(set.first); });
+/// True for a name that the route sets or removes by itself.
+bool is_rewritten(std::string_view field, const RewriteConfig* rewrite) {
+  if (rewrite == nullptr) return false;
+  const auto same = [&](std::string_view name) { return iequals(name, field); };
+  return std::ranges::any_of(rewrite->remove_headers, same) ||
+         std::ranges::any_of(rewrite->set_headers, [&](const auto& set) { return same(set.first); });
 }
 
 /// True for a field of the client's that does not go to the upstream as it stands.
@@ -129,7 +131,8 @@ bool is_replaced(const Field& field, const RequestEdits& edits) {
 
 void append_forwarded(std::string& out, const http::RequestHead& request, const RequestEdits& edits) {
   const Fields& fields = request.fields;
-  if (!edits.client_ip.empty() || edits.peer_trusted) {
+  const bool has_for = !edits.client_ip.empty() || edits.peer_trusted;
+  if (has_for && !is_rewritten("X-Forwarded-For", edits.rewrite)) {
     out.append("X-Forwarded-For: ");
     bool first = true;
     for (const Field& field : fields) {
@@ -144,9 +147,13 @@ void append_forwarded(std::string& out, const http::RequestHead& request, const 
     const std::string_view theirs = edits.peer_trusted ? fields.value(id) : std::string_view{};
     return theirs.empty() ? own : theirs;
   };
-  append_field(out, "X-Forwarded-Proto", believed(FieldName::x_forwarded_proto, "http"));
+  if (!is_rewritten("X-Forwarded-Proto", edits.rewrite)) {
+    append_field(out, "X-Forwarded-Proto", believed(FieldName::x_forwarded_proto, "http"));
+  }
   const std::string_view host = believed(FieldName::x_forwarded_host, request.authority);
-  if (!host.empty()) append_field(out, "X-Forwarded-Host", host);
+  if (!host.empty() && !is_rewritten("X-Forwarded-Host", edits.rewrite)) {
+    append_field(out, "X-Forwarded-Host", host);
+  }
 }
 
 /// RFC 9110 §7.6.2: for OPTIONS one less at each hop; elsewhere it is a field like any other.
@@ -186,21 +193,19 @@ void append_upstream_head(std::string& out, const http::RequestHead& request,
   append_field(out, "Host", edits.host);
 
   const NamedByConnection named(request.fields);
-  const bool rewrites = edits.rewrite != nullptr && !(edits.rewrite->set_headers.empty() &&
-                                                      edits.rewrite->remove_headers.empty());
   for (const Field& field : request.fields) {
     if (is_replaced(field, edits) || named.contains(field)) continue;
-    if (rewrites && is_rewritten(field, *edits.rewrite)) continue;
+    if (is_rewritten(field.name, edits.rewrite)) continue;
     append_field(out, field.name, field.value);
   }
-  if (rewrites) {
+  if (edits.rewrite != nullptr) {
     for (const auto& [name, value] : edits.rewrite->set_headers) append_field(out, name, value);
   }
 
   append_max_forwards(out, request);
   append_via(out, request.fields, request.minor_version, edits.server_name);
   append_forwarded(out, request, edits);
-  append_field(out, "X-Request-Id", edits.request_id);
+  if (!is_rewritten("X-Request-Id", edits.rewrite)) append_field(out, "X-Request-Id", edits.request_id);
   if (!edits.deadline_header.empty() && edits.deadline) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(*edits.deadline).count();
     out.append(edits.deadline_header).append(": ");
@@ -264,8 +269,10 @@ void append_own_head(std::string& out, const OwnResponse& response, std::string_
   append_status_line(out, response.status, http::reason_phrase(response.status));
   if (!response.content_type.empty()) append_field(out, "Content-Type", response.content_type);
   bool has_cache_control = false;
+  bool has_date = false;
   for (const auto& [name, value] : response.headers) {
     has_cache_control = has_cache_control || iequals(name, "cache-control");
+    has_date = has_date || iequals(name, "date");
     append_field(out, name, value);
   }
   if (response.no_store && !has_cache_control) out.append("Cache-Control: no-store\r\n");
@@ -278,9 +285,11 @@ void append_own_head(std::string& out, const OwnResponse& response, std::string_
   if (!response.proxy_status.empty()) {
     append_proxy_status(out, nullptr, server_name, response.proxy_status, 1);
   }
-  out.append("Date: ");
-  http::append_http_date(out, now);
-  out.append("\r\n");
+  if (!has_date) {
+    out.append("Date: ");
+    http::append_http_date(out, now);
+    out.append("\r\n");
+  }
   if (close) out.append("Connection: close\r\n");
   if (response.status != 204 && response.status != 304) {
     append_framing(out, BodyMode::length, response.body.size());

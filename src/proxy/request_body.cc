@@ -19,13 +19,16 @@ void RequestBody::begin(std::optional<std::uint64_t> min_rate) {
   min_rate_ = min_rate;
   keep_limit_ = 0;
   kept_.clear();
-  if (kept_.capacity() > idle_capacity) kept_.shrink_to_fit();
   received_ = 0;
   waited_ = Duration::zero();
   complete_ = false;
   dropped_ = false;
   continue_pending_ = parser_.head().expect_continue;
   early_failure_.reset();
+}
+
+void RequestBody::release() {
+  if (kept_.capacity() > idle_capacity) kept_ = std::string();
 }
 
 Result<RequestBody::Progress, BodyFailure> RequestBody::parse_input() {
@@ -79,10 +82,15 @@ runtime::Task<Result<Pieces, BodyFailure>> RequestBody::pull(std::optional<Durat
       co_return unexpected(BodyFailure{
           false, {http::Problem::bad_request, "the connection ended before the body was complete"}});
     }
-    if (continue_pending_) send_continue();
     const TimePoint before = context_.now();
     const TimePoint deadline =
         std::min(rate_deadline(before), policy::deadline_after(before, idle));
+    // A 103 that the kernel has not taken yet goes first.
+    if (continue_pending_ && stream_.sending()) co_await stream_.until_sent(deadline);
+    if (continue_pending_ && !stream_.sending()) {
+      continue_pending_ = false;
+      stream_.send("HTTP/1.1 100 Continue\r\n\r\n");
+    }
     const bool in_time = co_await stream_.until_input(deadline);
     waited_ += context_.now() - before;
     if (!in_time) {
@@ -99,13 +107,6 @@ TimePoint RequestBody::rate_deadline(TimePoint now) const {
   const Duration allowed =
       rate_grace + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(std::min(earned, 1e8)));
   return after(now, std::max(allowed - waited_, Duration::zero()));
-}
-
-void RequestBody::send_continue() {
-  continue_pending_ = false;
-  // Nothing else is being sent while a body is awaited; what the kernel does not take stays queued, and
-  // the answer's head waits for it.
-  if (!stream_.sending()) stream_.send("HTTP/1.1 100 Continue\r\n\r\n");
 }
 
 }  // namespace holdfast::proxy

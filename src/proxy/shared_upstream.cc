@@ -122,6 +122,7 @@ void SharedUpstream::forget_pressure(const void* owner) {
 void SharedUpstream::reconfigure(const UpstreamConfig& config) {
   const std::lock_guard lock(mutex_);
   breaker_.reconfigure(config.breaker);
+  state_.store(breaker_.state(), std::memory_order_relaxed);
   max_connections_ = config.pool.max_connections;
   max_pending_ = config.pool.max_pending;
   while (open_ < max_connections_ && !queue_.empty()) {

@@ -106,6 +106,21 @@ struct EndpointPool::Waiter {
   std::unique_ptr<UpstreamConnection> handed;
 };
 
+/// A request that waits for the first answer of a look-up.
+class EndpointPool::AddressWait {
+ public:
+  AddressWait(EndpointPool& pool, runtime::DeferredSignal& signal) : pool_(pool), signal_(signal) {
+    pool_.waiting_for_addresses_.push_back(&signal_);
+  }
+  AddressWait(const AddressWait&) = delete;
+  AddressWait& operator=(const AddressWait&) = delete;
+  ~AddressWait() { std::erase(pool_.waiting_for_addresses_, &signal_); }
+
+ private:
+  EndpointPool& pool_;
+  runtime::DeferredSignal& signal_;
+};
+
 EndpointPool::EndpointPool(const EndpointConfig& endpoint, const PoolOptions& options,
                            Duration dns_refresh, std::shared_ptr<SharedUpstream> shared,
                            runtime::Context& context, net::Connector& connector,
@@ -119,10 +134,13 @@ EndpointPool::EndpointPool(const EndpointConfig& endpoint, const PoolOptions& op
       connector_(connector),
       resolver_(resolver),
       graveyard_(std::make_unique<Graveyard>(context)),
-      self_(std::make_shared<EndpointPool*>(this)) {
+      self_(std::make_shared<EndpointPool*>(this)),
+      relief_asked_(std::make_shared<std::atomic<bool>>(false)) {
   if (endpoint_.endpoint.address) addresses_.push_back(*endpoint_.endpoint.address);
-  shared_->on_pressure(this, [post = context_.post, pool = self_] {
-    post([pool] {
+  shared_->on_pressure(this, [post = context_.post, pool = self_, asked = relief_asked_] {
+    if (asked->exchange(true)) return;  // once is enough until it was done
+    post([pool, asked] {
+      asked->store(false);
       if (*pool != nullptr) (*pool)->relieve();
     });
   });
@@ -156,7 +174,7 @@ void EndpointPool::relieve() {
 
 bool EndpointPool::close_one_idle() {
   if (idle_.empty()) return false;
-  discard_idle(*idle_.front());
+  take_out(*idle_.front()).reset();
   return true;
 }
 
@@ -166,7 +184,7 @@ Lease EndpointPool::take_idle(bool certain) {
     net::Stream& stream = last.stream();
     const bool alive = certain ? stream.still_quiet() : stream.open_for_input() && stream.input().empty();
     if (!alive) {
-      discard_idle(last);
+      take_out(last).reset();
       continue;
     }
     auto connection = std::move(idle_.back());
@@ -188,7 +206,9 @@ runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh, std::optional<Dur
     std::unique_ptr<UpstreamConnection> handed;
     Result<void> place = co_await wait_for_place(deadline, handed);
     if (!place) co_return unexpected(std::move(place.error()));
-    if (handed) co_return Result<Lease>(lease(std::move(handed)));
+    // Nobody watched it between its last exchange and now. If it has ended, its place is used anew.
+    if (handed && handed->stream().still_quiet()) co_return Result<Lease>(lease(std::move(handed)));
+    handed.reset();
   }
   Place place(*shared_);
   const TimePoint connect_deadline =
@@ -216,7 +236,8 @@ runtime::Task<Result<void>> EndpointPool::wait_for_place(TimePoint deadline,
         co_await runtime::wait_for(waiter.signal.signal(), context_.timers, deadline);
     if (!in_time && !waiter.granted && !waiter.handed) {
       co_return unexpected(Error{ErrorType::http_response_timeout,
-                                 "the time for the request was over while it waited for a connection"});
+                                 "the time for the request was over while it waited for a connection",
+                                 true});
     }
   }
   waiter.granted = false;
@@ -225,12 +246,12 @@ runtime::Task<Result<void>> EndpointPool::wait_for_place(TimePoint deadline,
 }
 
 runtime::Task<Result<std::unique_ptr<net::Stream>>> EndpointPool::connect(TimePoint deadline) {
+  if (endpoint_.endpoint.is_named() && context_.now() >= addresses_good_until_ && background_.empty()) {
+    background_.spawn(look_up());
+  }
   if (addresses_.empty()) {
-    Result<void> found = co_await look_up(deadline);
+    Result<void> found = co_await wait_for_addresses(deadline);
     if (!found) co_return unexpected(std::move(found.error()));
-  } else if (endpoint_.endpoint.is_named() && context_.now() >= addresses_good_until_ &&
-             background_.empty()) {
-    background_.spawn(refresh_addresses());
   }
   // A copy, for a refresh may replace the list meanwhile. Each address gets its share of the time, so that
   // one that swallows packets does not use up the turn of those behind it.
@@ -247,30 +268,43 @@ runtime::Task<Result<std::unique_ptr<net::Stream>>> EndpointPool::connect(TimePo
   co_return unexpected(Error{ErrorType::dns_error, "the name has no address"});
 }
 
-runtime::Task<Result<void>> EndpointPool::look_up(TimePoint deadline) {
+/// One look-up at a time, with a patience of its own: a name server slower than a request's connect time-out
+/// still gives the next request its answer. A failure keeps the last good one.
+runtime::Task<void> EndpointPool::look_up() {
   const net::Endpoint& endpoint = endpoint_.endpoint;
+  const TimePoint deadline = context_.now() + look_up_patience;
   Result<std::vector<net::Address>> found =
       co_await resolver_.resolve(endpoint.host, endpoint.port, deadline);
-  if (!found) {
+  if (found) {
+    addresses_ = std::move(*found);
+    addresses_good_until_ = context_.now() + dns_refresh_;
+  } else {
+    look_up_error_ = std::move(found.error());
     addresses_good_until_ = context_.now() + std::min(look_up_pause, dns_refresh_);
-    co_return unexpected(std::move(found.error()));
   }
-  addresses_ = std::move(*found);
-  addresses_good_until_ = context_.now() + dns_refresh_;
-  co_return Result<void>();
+  ++look_ups_;
+  for (runtime::DeferredSignal* waiting : waiting_for_addresses_) waiting->notify(context_.now());
 }
 
-runtime::Task<void> EndpointPool::refresh_addresses() {
-  const TimePoint deadline = context_.now() + look_up_patience;
-  // A failure keeps the last good answer; look_up() has set when to ask again.
-  Result<void> ignored = co_await look_up(deadline);
-  static_cast<void>(ignored);
+runtime::Task<Result<void>> EndpointPool::wait_for_addresses(TimePoint deadline) {
+  runtime::DeferredSignal looked_up(context_.timers);
+  const AddressWait registered(*this, looked_up);
+  const std::uint64_t before = look_ups_;
+  while (addresses_.empty() && !background_.empty() && look_ups_ == before) {
+    const bool in_time = co_await runtime::wait_for(looked_up.signal(), context_.timers, deadline);
+    if (!in_time) {
+      co_return unexpected(Error{ErrorType::dns_timeout, "the name could not be looked up in time"});
+    }
+  }
+  if (addresses_.empty()) co_return unexpected(look_up_error_);
+  co_return Result<void>();
 }
 
 runtime::Task<void> EndpointPool::watch_idle(UpstreamConnection& connection) {
   const TimePoint deadline = policy::deadline_after(context_.now(), options_.idle_timeout);
   co_await connection.stream().until_input(deadline);
-  discard_idle(connection);
+  // This very task lives in the connection, so it cannot be destroyed here.
+  graveyard_->bury(take_out(connection));
 }
 
 Lease EndpointPool::lease(std::unique_ptr<UpstreamConnection> connection) {
@@ -321,14 +355,16 @@ void EndpointPool::discard(std::unique_ptr<UpstreamConnection> connection) {
   shared_->closed();
 }
 
-void EndpointPool::discard_idle(UpstreamConnection& connection) {
+/// Gives the place back of an idle connection whose end has come. To destroy it ends its watch.
+std::unique_ptr<UpstreamConnection> EndpointPool::take_out(UpstreamConnection& connection) {
   const auto found = std::find_if(idle_.begin(), idle_.end(),
                                   [&](const auto& idle) { return idle.get() == &connection; });
   HOLDFAST_ASSERT(found != idle_.end());
-  graveyard_->bury(std::move(*found));
+  std::unique_ptr<UpstreamConnection> taken = std::move(*found);
   idle_.erase(found);
   shared_->idle_connections.fetch_sub(1, std::memory_order_relaxed);
   shared_->closed();
+  return taken;
 }
 
 }  // namespace holdfast::proxy

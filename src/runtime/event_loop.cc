@@ -159,6 +159,10 @@ EventLoop::~EventLoop() {
   release_free_frames();
 }
 
+bool EventLoop::run_posted() {
+  return impl_->run_posted();
+}
+
 void EventLoop::run() {
   uv_run(loop_.get(), UV_RUN_DEFAULT);
 }

@@ -39,7 +39,7 @@ namespace holdfast::app {
 /// What became of a request or an attempt, as the labels `method` and `status` have it.
 struct Outcome {
   http::Method method;
-  std::uint16_t status;  // 0 to 999: a status code; above: an ErrorType
+  std::uint16_t status;  // 0: none, it was cancelled; to 999: a status code; above: an ErrorType
 
   static Outcome of_status(http::Method method, int status);
   static Outcome of_error(http::Method method, ErrorType error);

@@ -66,6 +66,8 @@ int status_of(ErrorType type);
 struct Error {
   ErrorType type = ErrorType::proxy_internal_error;
   std::string detail;
+  /// True if holdfast gave up before the upstream was asked: says nothing about the upstream.
+  bool local = false;
 
   ErrorGroup group() const { return group_of(type); }
 };

@@ -38,6 +38,8 @@ struct ParserLimits {
   std::uint64_t max_headers = 128;               // fields of a head, and of a trailer section
   std::optional<std::uint64_t> max_body_bytes;   // → content_too_large
   UnderscorePolicy underscore_headers = UnderscorePolicy::drop;
+
+  bool operator==(const ParserLimits&) const = default;
 };
 
 /// Beyond these a message is refused; nobody needs more, so they are no options.
@@ -79,7 +81,7 @@ class RequestParser {
   const Fields& trailers() const;
   /// Gets ready for the next request on the connection. REQUIRES: ParseEvent::complete was reported.
   void begin();
-  /// Limits of the requests from the next begin() on.
+  /// Limits of the next request. REQUIRES: !started().
   void set_limits(const ParserLimits& limits);
 
  private:

@@ -75,6 +75,8 @@ class Stream {
   bool send(std::string_view bytes) { return send(std::span(&bytes, 1)); }
   /// True while queued bytes wait for the kernel.
   bool sending() const { return sending_; }
+  /// Bytes that still wait for the kernel: what tells a slow peer from a silent one.
+  virtual std::size_t queued() const { return sending_ ? 1 : 0; }
   /// Completes when nothing is queued any more, or the stream failed (true), or at the deadline
   /// (false).
   runtime::Wait until_sent(TimePoint deadline);

@@ -43,6 +43,7 @@ class UvStream final : public Stream {
   void finish() override;
   void abort() override;
   bool still_quiet() override;
+  std::size_t queued() const override;
 
  private:
   struct Handle;

@@ -45,6 +45,11 @@ struct DownstreamOptions {
 
 DownstreamOptions downstream_options(const ServerConfig& server);
 
+/// Waits until everything is with the kernel; false if the stream failed, if its peer took nothing for
+/// `idle`, or at `end`.
+runtime::Task<bool> drained(net::Stream& stream, std::optional<Duration> idle, TimePoint end,
+                            const runtime::Context& context);
+
 class DownstreamConnection;
 
 /// One request and its answer. Lives as long as the connection is on it.
@@ -80,8 +85,7 @@ class Transaction {
   void begin(int status, BodyMode mode);
   /// Hands pieces of the body to the stream, framed; `last` ends the body. What the kernel does not take
   /// is queued: look at stream().sending() and wait before the next write.
-  void write(Pieces pieces, bool last, const http::Fields* trailers = nullptr,
-             std::span<const std::string> allowed_trailers = {});
+  void write(Pieces pieces, bool last, const TrailerPass& trailers = {});
   /// The answer cannot be completed: the client must see that (reset, no clean end).
   void cut();
   bool was_cut() const { return cut_; }
@@ -163,7 +167,6 @@ class DownstreamConnection {
   RequestBody body_;
   Transaction transaction_;
   std::string head_buffer_;
-  std::string frame_buffer_;
   bool head_read_ = false;
   bool idle_ = true;
   std::optional<http::RequestError> refusal_;

@@ -26,6 +26,7 @@
 #include "holdfast/base/uuid.h"
 #include "holdfast/proxy/cluster.h"
 #include "holdfast/proxy/downstream.h"
+#include "holdfast/proxy/tunnel.h"
 #include "holdfast/runtime/task.h"
 
 namespace holdfast::proxy {
@@ -44,9 +45,12 @@ class Attempt {
   void settle(policy::Breaker::Outcome outcome);
   /// What settle() shall say of a failure.
   void settle_failure(ErrorType type);
+  /// Tells the Observer about the attempt; the first call counts. Neither a status nor an error: cancelled.
+  void record(http::Method method);
 
   Cluster& cluster() const { return cluster_; }
   bool has_response() const { return status != 0; }
+  bool is_probe() const { return permit_ && permit_->probe; }
 
   EndpointPool* pool = nullptr;
   Lease lease;
@@ -65,6 +69,7 @@ class Attempt {
   Cluster& cluster_;
   Services& services_;
   std::optional<policy::Breaker::Permit> permit_;
+  bool recorded_ = false;
 };
 
 class Exchange {
@@ -89,7 +94,7 @@ class Exchange {
   runtime::Task<void> round_trip(Attempt& attempt);
   runtime::Task<void> upload(Attempt& attempt);
   runtime::Task<void> read_head(Attempt& attempt, TimePoint deadline);
-  runtime::Task<void> deliver(Attempt& attempt, std::string_view fallback_of);
+  runtime::Task<bool> deliver(Attempt& attempt, std::string_view fallback_of);
   runtime::Task<void> tunnel(Attempt& attempt);
   runtime::Task<bool> fall_back();
   runtime::Task<bool> fall_back_to(Cluster& cluster, std::string_view cause);
@@ -103,6 +108,7 @@ class Exchange {
   bool method_listed() const;
   bool may_hedge() const;
   Attempt& begin_attempt(Cluster& cluster);
+  void drop(std::optional<Attempt>& slot);
   Attempt& outcome() { return *slots_[outcome_]; }
   bool grant_retry(Attempt& attempt, Duration& delay);
   bool stands(const Attempt& attempt) const;
@@ -111,7 +117,12 @@ class Exchange {
   bool read_body(Attempt& attempt);
   void give_up(Attempt& attempt);
   void let_go(Attempt& attempt);
-  std::string_view host_for(const EndpointPool& pool, std::string& buffer) const;
+  std::string_view host_for(const Attempt& attempt, std::string& buffer) const;
+  std::optional<Duration> deadline_to_tell() const;
+  bool fallback_listed() const;
+  bool is_for(const FallbackConfig& fallback) const;
+  void note_fallback();
+  void append_attempts(std::string& proxy_status) const;
   std::string_view wanted_upgrade() const;
   TimePoint attempt_deadline(const Attempt& attempt) const;
   Duration left_of_total() const;
@@ -125,8 +136,8 @@ class Exchange {
   std::string_view request_id_;
   std::optional<Uuid7> made_request_id_;
   std::optional<Duration> client_deadline_;  // of deadline_header
-  TimePoint total_deadline_ = never;         // once the clock runs
-  bool clocks_started_ = false;
+  TimePoint total_deadline_ = never;         // once the clocks run
+  std::optional<TimePoint> clocks_started_at_;
   TimePoint stream_deadline_ = never;
 
   std::array<std::optional<Attempt>, 2> slots_;
@@ -140,6 +151,9 @@ class Exchange {
   std::string_view error_name_;
   std::string_view endpoint_text_;
   bool fell_back_ = false;
+  std::string fallback_reason_;  // a group or a status
+  std::string_view fallback_error_;
+  TunnelCounts tunnelled_;
 };
 
 }  // namespace holdfast::proxy

@@ -13,12 +13,10 @@
 
 #include "holdfast/base/time.h"
 #include "holdfast/http/message.h"
+#include "holdfast/proxy/body_writer.h"
 #include "holdfast/proxy/config.h"
 
 namespace holdfast::proxy {
-
-/// How holdfast frames the body it sends.
-enum class BodyMode : std::uint8_t { none, length, chunked, until_close };
 
 /// What one attempt adds to the client's request.
 struct RequestEdits {
@@ -28,7 +26,7 @@ struct RequestEdits {
   bool peer_trusted = false;       // its X-Forwarded-* are believed and appended to
   std::string_view request_id;
   std::string_view strip_prefix;
-  const RewriteConfig* rewrite = nullptr;
+  const RewriteConfig* rewrite = nullptr;     // nullptr: nothing to set or to remove
   std::string_view deadline_header;           // "" for none
   std::optional<Duration> deadline;           // what is left, for that header
   std::string_view upgrade;                   // the protocol to ask for; "" for none

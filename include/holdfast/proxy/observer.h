@@ -24,8 +24,8 @@ using Slot = std::uint32_t;
 struct AttemptRecord {
   Slot upstream = 0;
   http::Method method = http::Method::get;
-  int status = 0;                  // 0 with an error
-  std::optional<ErrorType> error;  // nullopt with a status
+  int status = 0;                  // 0 without a response
+  std::optional<ErrorType> error;  // neither: the attempt was cancelled (a hedge lost, the client left)
   Duration duration{};             // to the end of the response's head, or to the failure
 };
 

@@ -19,6 +19,7 @@
 #include "holdfast/base/result.h"
 #include "holdfast/http/parser.h"
 #include "holdfast/net/stream.h"
+#include "holdfast/proxy/body_writer.h"
 #include "holdfast/runtime/context.h"
 #include "holdfast/runtime/task.h"
 
@@ -30,8 +31,6 @@ struct BodyFailure {
   http::RequestError error;
 };
 
-using Pieces = std::span<const std::string_view>;
-
 class RequestBody {
  public:
   RequestBody(net::Stream& stream, http::RequestParser& parser, runtime::Context& context)
@@ -41,9 +40,12 @@ class RequestBody {
   void begin(std::optional<std::uint64_t> min_rate);
   /// How much of the body is kept for another attempt. Before the first pull().
   void keep_up_to(std::uint64_t limit) { keep_limit_ = limit; }
-  /// Takes in what has arrived already, without waiting. A small body is complete after it. A malformed
-  /// one is told by the first pull().
+  /// Takes in what has arrived already, without waiting. A small body is complete after it.
   void take_arrived();
+  /// What take_arrived() found wrong already: the request is refused before anything of it goes on.
+  const std::optional<BodyFailure>& early_failure() const { return early_failure_; }
+  /// Gives the memory of kept bytes back, when the request has been answered.
+  void release();
 
   /// True when the last byte (and trailer) has been received.
   bool complete() const { return complete_; }
@@ -67,7 +69,6 @@ class RequestBody {
   enum class Progress : std::uint8_t { more, pieces, done };
   Result<Progress, BodyFailure> parse_input();
   TimePoint rate_deadline(TimePoint now) const;
-  void send_continue();
 
   net::Stream& stream_;
   http::RequestParser& parser_;

@@ -12,6 +12,7 @@
 // pool.max_pending those who wait for one; both are SharedUpstream's.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -109,18 +110,19 @@ class EndpointPool {
   friend class UpstreamConnection;
   struct Waiter;
   class Graveyard;
+  class AddressWait;
 
   runtime::Task<Result<void>> wait_for_place(TimePoint deadline, std::unique_ptr<UpstreamConnection>& handed);
   runtime::Task<Result<std::unique_ptr<net::Stream>>> connect(TimePoint deadline);
-  runtime::Task<Result<void>> look_up(TimePoint deadline);
-  runtime::Task<void> refresh_addresses();
+  runtime::Task<void> look_up();
+  runtime::Task<Result<void>> wait_for_addresses(TimePoint deadline);
   runtime::Task<void> watch_idle(UpstreamConnection& connection);
 
   Lease lease(std::unique_ptr<UpstreamConnection> connection);
   void put_back(std::unique_ptr<UpstreamConnection> connection);
   bool hand_over(std::unique_ptr<UpstreamConnection>& connection);
   void discard(std::unique_ptr<UpstreamConnection> connection);
-  void discard_idle(UpstreamConnection& connection);
+  std::unique_ptr<UpstreamConnection> take_out(UpstreamConnection& connection);
   /// Closes idle connections while somebody anywhere waits for a place.
   void relieve();
 
@@ -140,10 +142,14 @@ class EndpointPool {
 
   std::vector<net::Address> addresses_;  // of a named endpoint; the last good answer
   TimePoint addresses_good_until_{};
+  Error look_up_error_;
+  std::uint64_t look_ups_ = 0;
+  std::vector<runtime::DeferredSignal*> waiting_for_addresses_;
   std::unique_ptr<Graveyard> graveyard_;
   runtime::Scope background_;
   /// What other threads hold of this pool; nulled by the destructor, read on the loop only.
   std::shared_ptr<EndpointPool*> self_;
+  std::shared_ptr<std::atomic<bool>> relief_asked_;
 };
 
 }  // namespace holdfast::proxy

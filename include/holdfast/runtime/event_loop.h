@@ -30,6 +30,10 @@ class EventLoop {
   /// Runs `function` on the loop's thread, in the order posted. Never dropped.
   void post(std::function<void()> function);
 
+  /// Runs what was posted so far, now; true if there was anything. For an owner that is about to destroy
+  /// what posted functions refer to.
+  bool run_posted();
+
   /// Runs `work` on a pool thread (files, digests: what would block), then `done` on the loop. Only
   /// from the loop's thread. The loop's destructor waits for it.
   void run_blocking(std::function<void()> work, std::function<void()> done);
