@@ -22,6 +22,7 @@ FROM debian:12-slim
 RUN apt-get update -qq \
  && apt-get install -qq --yes --no-install-recommends \
       ca-certificates libuv1 libssl3 libre2-9 libfmt9 libprometheus-cpp-core1.0 \
+      libtomlplusplus3 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --user-group --no-create-home --shell /usr/sbin/nologin holdfast
 COPY --from=build /source/build/release/holdfast /usr/local/bin/holdfast
