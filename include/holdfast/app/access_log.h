@@ -4,8 +4,7 @@
 //   `status` when the client left before an answer began; `idempotency` and `idempotency_id` in
 //   this version. `duration_ms` has microseconds ("duration_ms":1.234).
 // text: the time, then name=value for the rest; "-" is no value, and a value with a space, a quote
-// or
-//   byte that is not printable ASCII is quoted, and escaped as in JSON.
+//   or a byte that is not printable ASCII is quoted, and escaped as in JSON.
 // `access` of the configuration: `all`; `off`; `errors` keeps what an operator looks for after an
 //   incident: a status of 500 or more, no status at all, an error by name (which includes requests
 //   that holdfast refused), or a fallback that hid one. A 4xx that the upstream sent is no error.
