@@ -95,8 +95,9 @@ class Llhttp {
     return self(parser).skip_body_ ? without_body : proceed;
   }
 
+  // Within a body, llhttp reports a piece of nothing for an input of nothing.
   static int on_body(llhttp_t* parser, const char* at, std::size_t size) {
-    self(parser).pieces_.emplace_back(at, size);
+    if (size > 0) self(parser).pieces_.emplace_back(at, size);
     return 0;
   }
 
