@@ -1,0 +1,117 @@
+#include "holdfast/app/explain.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "tests/unit/app/config_support.h"
+
+namespace holdfast::app {
+namespace {
+
+const std::string document = R"([[listener]]
+name = "main"
+[[listener]]
+name = "second"
+listen = "127.0.0.1:9000"
+[defaults]
+timeout = { total = "3s" }
+[upstream.app]
+endpoints = ["http://127.0.0.1:3000"]
+breaker = { min_requests = 5 }
+[[route]]
+name = "gold"
+match = { host = "pay.local", path_prefix = "/v1", headers = { "X-Tier" = "gold" } }
+upstream = "app"
+retry.backoff.base = "5ms"
+[[route.fallback]]
+body = "sorry"
+[[route]]
+name = "second-listener"
+match = { listener = "second" }
+respond = { status = 204 }
+[[route]]
+name = "rest"
+match = { methods = ["GET"] }
+upstream = "app"
+)";
+
+std::string explained(const ExplainRequest& request) {
+  const auto text = explain(load(document), "f.toml", request);
+  REQUIRE(text.has_value());
+  return *text;
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  if (text.find(part) != std::string::npos) return true;
+  MESSAGE(text);
+  return false;
+}
+
+/// True if a line says `key = value` and was set where `origin` says.
+bool says(const std::string& text, const std::string& value, const std::string& origin) {
+  const std::size_t at = text.find("\n" + value + " ");
+  if (at != std::string::npos) {
+    const std::string line = text.substr(at + 1, text.find('\n', at + 1) - at - 1);
+    if (line.ends_with("  # " + origin)) return true;
+  }
+  MESSAGE(text);
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("a request that is none is refused") {
+  const LoadedConfig loaded = load(document);
+  const auto fails = [&](const ExplainRequest& request) {
+    return !explain(loaded, "f", request).has_value();
+  };
+  CHECK(fails({"G T", "/", {}, ""}));
+  CHECK(fails({"GET", "", {}, ""}));
+  CHECK(fails({"GET", "path", {}, ""}));
+  CHECK(fails({"GET", "ftp://host/", {}, ""}));
+  CHECK(fails({"GET", "http://", {}, ""}));
+  CHECK(fails({"GET", "/", {"no colon"}, ""}));
+  CHECK(fails({"GET", "/", {"a b: c"}, ""}));
+  CHECK(fails({"GET", "/", {}, "third"}));
+}
+
+TEST_CASE("every value comes with the line that set it") {
+  const std::string text =
+      explained({"POST", "http://PAY.local:8470/v1/charges?x=1", {"X-Tier:  gold"}, ""});
+  CHECK(contains(text, "# route \"gold\" takes it\n"));
+  CHECK(says(text, "route = \"gold\"", "f.toml:12"));
+  CHECK(says(text, "upstream = \"app\"", "f.toml:14"));
+  CHECK(says(text, "timeout.total = \"3s\"", "f.toml:7"));
+  CHECK(says(text, "timeout.connect = \"1s\"", "default"));
+  CHECK(says(text, "retry.backoff.base = \"5ms\"", "f.toml:15"));
+  CHECK(says(text, "retry.backoff.max = \"1s\"", "default"));
+  CHECK(says(text, "breaker.min_requests = 5", "f.toml:10"));
+  CHECK(says(text, "breaker.window = \"10s\"", "default"));
+  CHECK(says(text, "fallback[0].status = 200", "default"));
+  CHECK(says(text, "fallback[0].body = \"sorry\"", "f.toml:17"));
+}
+
+TEST_CASE("the routes before say why they do not take it") {
+  const std::string text = explained({"GET", "/v1/x", {"Host: pay.local"}, ""});
+  CHECK(contains(text,
+                 "at listener \"main\"\n"
+                 "# route \"gold\" does not take it: header X-Tier\n"
+                 "# route \"second-listener\" does not take it: listener\n"
+                 "# route \"rest\" takes it\n"));
+  CHECK(says(text, "fallback = []", "default"));
+}
+
+TEST_CASE("no route takes it") {
+  CHECK(contains(explained({"DELETE", "/", {}, ""}),
+                 "# route \"rest\" does not take it: method\n"
+                 "# no route takes it: 404 no-route\n"));
+}
+
+TEST_CASE("the listener is the one named, or the one whose port the URL has") {
+  CHECK(contains(explained({"GET", "http://127.0.0.1:9000", {}, ""}),
+                 "# route \"second-listener\" takes it"));
+  CHECK(contains(explained({"GET", "/", {}, "second"}), "respond.status = 204"));
+}
+
+}  // namespace holdfast::app
