@@ -143,6 +143,17 @@ TEST_CASE("every error and every status is a status of an attempt") {
   for (const std::string_view status : {"100", "200", "599", "999"}) CHECK(count(status) == 1);
 }
 
+TEST_CASE("what ended without a status or an error was cancelled") {
+  Bench bench;
+  WorkerMetrics& worker = bench.add_worker();
+  worker.attempt_finished(attempt(worker.upstream_slot("u"), 0, 1ms));
+  worker.exchange_finished(exchange(0, http::Method::get, 0, 1ms));
+  CHECK(bench.value("http_client_requests_total{method=\"GET\",host=\"u\",status=\"cancelled\"}") ==
+        1);
+  CHECK(bench.value(
+            "holdfast_requests_total{route=\"none\",method=\"GET\",status=\"cancelled\"}") == 1);
+}
+
 TEST_CASE("a removed upstream loses its gauges and keeps its counters") {
   Bench bench;
   WorkerMetrics& worker = bench.add_worker();
