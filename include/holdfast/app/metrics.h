@@ -7,8 +7,8 @@
 // its slot and its counters, so that a counter never goes back. Gauges are told for the upstreams
 // that are configured at the moment of the scrape, and these have their breaker's counters from 0
 // on, so that rate() sees the first step.
-// `status` is "cancelled" for a request whose client left before an answer began, and for an attempt
-// that was given up without a failure of its own.
+// `status` is "cancelled" for a request whose client left before an answer began, and for an
+// attempt that was given up without a failure of its own.
 //
 // Contract: Metrics is thread-safe. A WorkerMetrics is its worker's alone.
 // Limits: as many rows as there are routes × methods × statuses (or reasons) in use.
