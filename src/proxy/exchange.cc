@@ -371,6 +371,7 @@ runtime::Task<void> Exchange::hedged() {
   first_run.reset();
   second_run.reset();
   if (second_wins) outcome_ = 1 - outcome_;
+  endpoint_text_ = outcome().pool->text();
   drop(slots_[1 - outcome_]);
 }
 
@@ -489,10 +490,14 @@ runtime::Task<void> Exchange::upload(Attempt& attempt) {
   const BodyMode mode = request_body_mode(transaction_.request().framing);
   for (;;) {
     if (stream.sending()) {
-      const bool taken = co_await drained(stream, idle, stream_deadline_, services_.context);
+      const TimePoint deadline = attempt_deadline(attempt);
+      const bool taken = co_await drained(stream, idle, deadline, services_.context);
       if (!taken && !stream.failure()) {
-        attempt.error = Error{ErrorType::connection_write_timeout,
-                              "the upstream took nothing of the request for too long"};
+        const bool over = now() >= deadline;
+        attempt.error = over ? Error{ErrorType::http_response_timeout,
+                                     "the time was over before the upstream had taken the request"}
+                             : Error{ErrorType::connection_write_timeout,
+                                     "the upstream took nothing of the request for too long"};
         co_return;
       }
     }
@@ -503,6 +508,7 @@ runtime::Task<void> Exchange::upload(Attempt& attempt) {
       attempt.client_failure = std::move(pieces.error());
       co_return;
     }
+    if (body.complete() && body.can_repeat()) start_clocks(now());
     write_body(stream, "", mode, *pieces, body.complete(),
                {&body.trailers(), route_->config->trailers});
     body.note_sent(body.received());
