@@ -155,6 +155,7 @@ class FakeStream final : public net::Stream {
   void finish() override;
   void abort() override { aborted_ = true; }
   bool still_quiet() override;
+  std::size_t queued() const override { return queued_.size(); }
 
  private:
   friend class Peer;

@@ -11,8 +11,11 @@ namespace holdfast::test {
 // Recorder
 
 void Recorder::attempt_finished(const proxy::AttemptRecord& record) {
-  attempts.push_back(record.error ? std::string(name(*record.error))
-                                  : std::to_string(record.status));
+  if (record.error) {
+    attempts.emplace_back(name(*record.error));
+  } else {
+    attempts.push_back(record.status == 0 ? "cancelled" : std::to_string(record.status));
+  }
 }
 
 void Recorder::exchange_finished(const proxy::ExchangeRecord& record) {
@@ -118,6 +121,11 @@ std::shared_ptr<Peer> ProxyFixture::client_sends(std::string_view bytes) {
   return peer;
 }
 
+void ProxyFixture::upstream_answers(std::string_view bytes) {
+  upstream().send(bytes);
+  world.settle();
+}
+
 void ProxyFixture::finish() {
   if (!proxy) return;
   clients.reset();
@@ -145,10 +153,15 @@ std::string get(std::string_view path, std::string_view fields) {
   return text;
 }
 
-std::string post(std::string_view body, std::string_view fields) {
-  std::string text("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: ");
+std::string request(std::string_view method, std::string_view body, std::string_view fields) {
+  std::string text(method);
+  text.append(" / HTTP/1.1\r\nHost: a.test\r\nContent-Length: ");
   text.append(std::to_string(body.size())).append("\r\n").append(fields).append("\r\n");
   return text.append(body);
+}
+
+std::string post(std::string_view body, std::string_view fields) {
+  return request("POST", body, fields);
 }
 
 std::string answer(int status, std::string_view body, std::string_view fields) {

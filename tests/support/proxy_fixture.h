@@ -29,7 +29,7 @@ class Recorder final : public proxy::Observer {
   };
 
   std::vector<Exchange> exchanges;
-  std::vector<std::string> attempts;     // a status or an error's name
+  std::vector<std::string> attempts;     // a status, an error's name, or "cancelled"
   std::vector<std::string> retries;      // reasons
   std::vector<std::string> denied;       // reasons
   std::vector<std::string> fallbacks;    // reasons
@@ -75,6 +75,8 @@ class ProxyFixture {
   /// The far end of the n-th connection made to an upstream, the last one by default.
   Peer& upstream(std::size_t index) { return *network.accepted.at(index); }
   Peer& upstream() { return *network.accepted.back(); }
+  /// The last upstream connection sends, and all that follows from it happens.
+  void upstream_answers(std::string_view bytes);
   proxy::SharedUpstream& shared(std::string_view name = "api") { return *upstreams.find(name); }
   const Recorder::Exchange& last() const { return seen.exchanges.back(); }
   /// Ends all clients; what is left over then is a leak. Called by the destructor.
@@ -94,6 +96,7 @@ class ProxyFixture {
 
 // -- messages
 std::string get(std::string_view path = "/", std::string_view fields = "");
+std::string request(std::string_view method, std::string_view body, std::string_view fields = "");
 std::string post(std::string_view body, std::string_view fields = "");
 std::string answer(int status, std::string_view body = "", std::string_view fields = "");
 /// The status of the first response in `bytes`; 0 if there is none.
