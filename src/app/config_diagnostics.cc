@@ -13,10 +13,10 @@ constexpr std::size_t max_quoted = 60;
 constexpr std::size_t max_shown = 200;
 constexpr std::size_t shown_before_column = 40;
 
-std::vector<Diagnostic> by_place(std::vector<Diagnostic> diagnostics) {
-  const auto earlier = [](const Diagnostic& a, const Diagnostic& b) { return a.place < b.place; };
-  std::stable_sort(diagnostics.begin(), diagnostics.end(), earlier);
-  return diagnostics;
+std::vector<Diagnostic> values_of(const std::multimap<Place, Diagnostic>& diagnostics) {
+  std::vector<Diagnostic> values;
+  for (const auto& [place, diagnostic] : diagnostics) values.push_back(diagnostic);
+  return values;
 }
 
 std::vector<std::string_view> split_lines(std::string_view document) {
@@ -79,18 +79,18 @@ std::string position(std::string_view file, Place place) {
 }  // namespace
 
 void Diagnostics::error(Place place, std::string message, std::string_view suggestion) {
-  errors_.push_back({place, std::move(message), std::string(suggestion)});
+  errors_.emplace(place, Diagnostic{place, std::move(message), std::string(suggestion)});
 }
 
 void Diagnostics::warning(Place place, std::string message) {
-  warnings_.push_back({place, std::move(message), {}});
+  warnings_.emplace(place, Diagnostic{place, std::move(message), {}});
 }
 
 std::vector<Diagnostic> Diagnostics::errors() const {
-  return by_place(errors_);
+  return values_of(errors_);
 }
 std::vector<Diagnostic> Diagnostics::warnings() const {
-  return by_place(warnings_);
+  return values_of(warnings_);
 }
 
 std::string headline(std::string_view file, const Diagnostic& diagnostic) {

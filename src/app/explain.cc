@@ -20,7 +20,7 @@ namespace {
 
 struct Target {
   std::string authority;
-  std::string path;
+  std::string path = "/";
 };
 
 std::optional<Target> split_url(std::string_view url) {
@@ -35,10 +35,7 @@ std::optional<Target> split_url(std::string_view url) {
     target.authority = url.substr(0, end);
     if (target.authority.empty()) return std::nullopt;
     url = end == std::string_view::npos ? std::string_view() : url.substr(end);
-    if (!url.starts_with('/')) {
-      target.path = "/";
-      return target;
-    }
+    if (!url.starts_with('/')) return target;
   }
   target.path = url.substr(0, url.find_first_of("?#"));
   if (!target.path.starts_with('/') && target.path != "*") return std::nullopt;
@@ -89,14 +86,16 @@ class Printer {
   void values(const Json& json, const std::string& pointer, const std::string& key) {
     if (json.is_object() && !json.empty()) {
       for (const auto& [name, value] : json.items()) {
-        values(value, pointer + "/" + pointer_step(name), key + "." + name);
+        values(value, fmt::format("{}/{}", pointer, pointer_step(name)),
+               fmt::format("{}.{}", key, name));
       }
     } else if (json.is_array() && !json.empty() && json.front().is_object()) {
       for (std::size_t i = 0; i < json.size(); ++i) {
         values(json[i], fmt::format("{}/{}", pointer, i), fmt::format("{}[{}]", key, i));
       }
     } else {
-      line(fmt::format("{:<56}  # {}", key + " = " + to_text(json, -1), origin(pointer)));
+      const std::string assignment = fmt::format("{} = {}", key, to_text(json, -1));
+      line(fmt::format("{:<56}  # {}", assignment, origin(pointer)));
     }
   }
 

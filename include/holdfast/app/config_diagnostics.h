@@ -8,6 +8,7 @@
 // A message never holds a value that came from the environment: it may be a secret.
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,8 +34,8 @@ class Diagnostics {
   std::vector<Diagnostic> warnings() const;
 
  private:
-  std::vector<Diagnostic> errors_;
-  std::vector<Diagnostic> warnings_;
+  std::multimap<Place, Diagnostic> errors_;  // keeps the order of equal places
+  std::multimap<Place, Diagnostic> warnings_;
 };
 
 /// "FILE:LINE:COLUMN: MESSAGE", or "FILE: MESSAGE" for what has no place.
