@@ -42,8 +42,8 @@ class Address {
   socklen_t size_ = 0;
 };
 
-/// Where to listen: "127.0.0.1:8470", "[::1]:8470" or "unix:/run/x.sock". Port 0 asks the kernel for
-/// one; the path is absolute.
+/// Where to listen: "127.0.0.1:8470", "[::1]:8470" or "unix:/run/x.sock".
+/// Port 0 asks the kernel for one; the path is absolute.
 struct ListenAddress {
   Address address;
   std::string text;  // as written: the identity of a listener over a reload
