@@ -1,0 +1,111 @@
+#include "holdfast/proxy/cluster.h"
+
+#include <doctest/doctest.h>
+
+#include <set>
+
+#include "tests/support/proxy_fixture.h"
+
+namespace holdfast::test {
+namespace {
+
+using proxy::Cluster;
+using proxy::Config;
+using proxy::EndpointPool;
+using proxy::Generation;
+using proxy::PublishedConfig;
+
+const std::vector<std::string> three = {"http://10.0.0.1:80", "http://10.0.0.2:80",
+                                        "http://10.0.0.3:80"};
+
+struct ClusterFixture {
+  std::unique_ptr<Generation> generation(Config config, const Generation* previous = nullptr) {
+    auto loaded = std::make_shared<const Config>(std::move(config));
+    upstreams.apply(*loaded);
+    return std::make_unique<Generation>(std::make_shared<const PublishedConfig>(loaded), services,
+                                        previous);
+  }
+  World world;
+  FakeNetwork network{world};
+  Recorder seen;
+  proxy::SharedUpstreams upstreams;
+  proxy::Services services{world.context(), network, network, seen, upstreams, {}};
+};
+
+TEST_CASE("round robin goes round; what was tried is avoided while there is another") {
+  ClusterFixture fixture;
+  auto generation = fixture.generation(one_upstream(three));
+  Cluster& cluster = *generation->route(0).cluster;
+  std::set<EndpointPool*> all;
+  for (int i = 0; i < 3; ++i) all.insert(&cluster.pick({}, fixture.world.rng()));
+  CHECK(all.size() == 3);
+  std::vector<EndpointPool*> tried;
+  for (int i = 0; i < 3; ++i) {
+    EndpointPool& next = cluster.pick(tried, fixture.world.rng());
+    CHECK(std::ranges::find(tried, &next) == tried.end());
+    tried.push_back(&next);
+  }
+  CHECK(all.contains(&cluster.pick(tried, fixture.world.rng())));
+}
+
+TEST_CASE("least_request looks at what is in flight") {
+  ClusterFixture fixture;
+  Config config = one_upstream({"http://10.0.0.1:80", "http://10.0.0.2:80"});
+  config.upstreams["api"].balance = policy::BalanceKind::least_request;
+  auto generation = fixture.generation(config);
+  Cluster& cluster = *generation->route(0).cluster;
+  EndpointPool& busy = cluster.pick({}, fixture.world.rng());
+  auto acquiring = busy.acquire(false, std::nullopt, never);
+  acquiring.start();
+  fixture.world.settle();
+  REQUIRE(acquiring.done());
+  auto lease = acquiring.take();
+  REQUIRE(lease);
+  int to_busy = 0;
+  for (int i = 0; i < 100; ++i) to_busy += &cluster.pick({}, fixture.world.rng()) == &busy ? 1 : 0;
+  CHECK(to_busy < 50);
+}
+
+TEST_CASE("a reload takes over the pools of the endpoints that stay, whatever their order") {
+  ClusterFixture fixture;
+  auto before = fixture.generation(one_upstream({three[0], three[1]}));
+  Cluster& old_cluster = *before->route(0).cluster;
+  std::set<EndpointPool*> old_pools;
+  for (int i = 0; i < 2; ++i) old_pools.insert(&old_cluster.pick({}, fixture.world.rng()));
+  auto after = fixture.generation(one_upstream({three[2], three[1]}), before.get());
+  Cluster& new_cluster = *after->route(0).cluster;
+  CHECK(&new_cluster.shared() == &old_cluster.shared());
+  int kept = 0;
+  for (int i = 0; i < 2; ++i) {
+    EndpointPool& pool = new_cluster.pick({}, fixture.world.rng());
+    if (!old_pools.contains(&pool)) continue;
+    ++kept;
+    CHECK(pool.text() == "10.0.0.2:80");
+  }
+  CHECK(kept == 1);
+}
+
+TEST_CASE("routes know their clusters; a fallback knows its own") {
+  ClusterFixture fixture;
+  Config config = one_upstream();
+  config.upstreams.emplace("backup", upstream_of("backup", {"http://10.0.0.9:80"}));
+  proxy::FallbackConfig fixed;
+  proxy::FallbackConfig other;
+  other.upstream = "backup";
+  config.routes[0].fallbacks = {fixed, other};
+  proxy::RouteConfig mock;
+  mock.name = "mock";
+  mock.respond = proxy::StaticResponse{};
+  config.routes.push_back(mock);
+  auto generation = fixture.generation(config);
+  const proxy::RouteState& route = generation->route(0);
+  CHECK(route.cluster->config().name == "api");
+  REQUIRE(route.fallback_clusters.size() == 2);
+  CHECK(route.fallback_clusters[0] == nullptr);
+  CHECK(route.fallback_clusters[1]->config().name == "backup");
+  CHECK(generation->route(1).cluster == nullptr);
+  CHECK(generation->route(0).slot != generation->route(1).slot);
+}
+
+}  // namespace
+}  // namespace holdfast::test
