@@ -60,15 +60,14 @@ bool SharedUpstream::try_retry(const policy::RetryBudgetOptions& options, TimePo
 
 bool SharedUpstream::try_open() {
   const std::lock_guard lock(mutex_);
-  // Those who wait come first: a place that is free while somebody waits is on its way to them.
-  if (open_ >= max_connections_ || !queue_.empty()) return false;
+  if (open_ >= max_connections_) return false;
   ++open_;
   return true;
 }
 
 bool SharedUpstream::enqueue(ConnectionTicket& ticket) {
   const std::lock_guard lock(mutex_);
-  if (open_ < max_connections_ && queue_.empty()) {
+  if (open_ < max_connections_) {
     ++open_;  // a place came free between try_open() and now
     ticket.granted();
     return true;

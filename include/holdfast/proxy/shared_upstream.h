@@ -86,6 +86,8 @@ class SharedUpstream {
   std::uint64_t max_connections_;
   std::uint64_t max_pending_;
   std::uint64_t open_ = 0;
+  // Empty while a place is free: one that is given back goes to the first ticket, so that nobody
+  // overtakes.
   std::list<ConnectionTicket*> queue_;
   std::map<const void*, std::function<void()>> pressure_;
   std::atomic<policy::BreakerState> state_{policy::BreakerState::closed};
