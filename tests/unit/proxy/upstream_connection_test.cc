@@ -220,7 +220,7 @@ TEST_CASE("too many who wait, and those whose time is over") {
 }
 
 TEST_CASE("who stops waiting at any moment gives the place to the next") {
-  for (const int moment : {0, 1, 2, 3}) {
+  for (const int moment : {0, 1, 2, 3, 4}) {
     CAPTURE(moment);
     PoolFixture fixture(at_most(1));
     Lease busy = fixture.take();
@@ -232,6 +232,11 @@ TEST_CASE("who stops waiting at any moment gives the place to the next") {
       busy.close();
       fixture.network.script("10.0.0.1:80", {ConnectOutcome::Kind::silence});
       fixture.world.settle();  // it connects already
+    }
+    if (moment == 4) {  // the news is heard in the very turn in which it gives up
+      busy.close();
+      fixture.world.schedule(0s, [&gone] { gone.reset(); });
+      fixture.world.settle();
     }
     gone.reset();
     if (busy) busy.release();
