@@ -795,7 +795,6 @@ runtime::Task<bool> Exchange::fall_back_to(Cluster& cluster, std::string_view ca
 
   Attempt& attempt = begin_attempt(cluster);
   const std::size_t index = 1 - outcome_;
-  tried_.clear();
   if (!attempt.admit(now())) {
     drop(slots_[index]);
     co_return false;
