@@ -147,19 +147,60 @@ TEST_CASE("a client that leaves gives its probe back, and counts neither way") {
   }
 }
 
-TEST_CASE("a response that may last for hours has succeeded when it begins") {
-  for (const char* type : {"text/event-stream", "Text/Event-Stream; charset=utf-8"}) {
-    ProxyFixture fixture(touchy());
-    open_breaker(fixture);
-    fixture.world.pass(5600ms);
-    std::vector<std::shared_ptr<Peer>> clients;
-    for (int i = 0; i < 3; ++i) {
-      clients.push_back(fixture.client_sends(get()));
-      fixture.upstream_answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: " +
-                               std::string(type) + "\r\n\r\n");
-    }
-    CHECK(fixture.shared().breaker_state() == BreakerState::closed);
+TEST_CASE("a probe is answered by the head of its response") {
+  ProxyFixture fixture(touchy());
+  open_breaker(fixture);
+  fixture.world.pass(5600ms);
+  std::vector<std::shared_ptr<Peer>> clients;
+  for (int i = 0; i < 3; ++i) {
+    CHECK(fixture.shared().breaker_state() != BreakerState::closed);
+    clients.push_back(fixture.client_sends(get()));
+    fixture.upstream_answers("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx");
   }
+  CHECK(fixture.shared().breaker_state() == BreakerState::closed);
+}
+
+TEST_CASE("a response that may last for hours has succeeded when it begins, any other at its end") {
+  struct Row {
+    const char* type;
+    BreakerState state;  // after a failure, this response's head, and a failure: two in a row open
+  };
+  for (const Row& row : {Row{"text/event-stream", BreakerState::closed},
+                         Row{"Text/Event-Stream; charset=utf-8", BreakerState::closed},
+                         Row{"text/plain", BreakerState::open}}) {
+    CAPTURE(row.type);
+    proxy::Config config = touchy();
+    config.upstreams["api"].breaker.consecutive_failures = 2;
+    ProxyFixture fixture(config);
+    auto fails = fixture.client_sends(get());
+    fixture.upstream_answers(answer(500));
+    auto lasts = fixture.client_sends(get());
+    fixture.upstream_answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: " +
+                             std::string(row.type) + "\r\n\r\n");
+    fails->send(get());
+    fixture.world.settle();
+    fixture.upstream_answers(answer(500));
+    CHECK(fixture.shared().breaker_state() == row.state);
+  }
+}
+
+TEST_CASE("an answer that is tried again without being a failure is a success") {
+  proxy::Config config = touchy();
+  config.upstreams["api"].breaker.consecutive_failures = 2;
+  config.upstreams["api"].breaker.failures = conditions({"connect"});
+  config.upstreams["api"].pool.max_requests = 1;  // each attempt connects
+  config.routes[0].retry.attempts = 3;
+  ProxyFixture fixture(config);
+  fixture.network.script("10.0.0.1:80", {ConnectOutcome::Kind::fail});
+  fixture.network.script("10.0.0.1:80", {});
+  fixture.network.script("10.0.0.1:80", {ConnectOutcome::Kind::fail});
+  auto client = fixture.client_sends(get());
+  fixture.world.pass(25ms);
+  fixture.upstream_answers(answer(503));
+  fixture.world.pass(50ms);
+  CHECK(status_of(client->received()) == 502);
+  CHECK(fixture.last().attempts == 3);
+  CHECK(fixture.shared().breaker_state() == BreakerState::closed);
 }
 
 TEST_CASE("slow calls open it, by the time to the response's head") {
@@ -179,6 +220,18 @@ TEST_CASE("slow calls open it, by the time to the response's head") {
   fixture.world.pass(1s + Duration(1));
   fixture.upstream_answers(answer(200));
   CHECK(fixture.shared().breaker_state() == BreakerState::open);
+}
+
+TEST_CASE("time that is used up waiting for a connection says nothing about the upstream") {
+  proxy::Config config = touchy();
+  config.upstreams["api"].pool.max_connections = 1;
+  ProxyFixture fixture(config);
+  auto busy = fixture.client_sends(get());
+  fixture.upstream_answers("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx");
+  auto waits = fixture.client_sends(get());
+  fixture.world.pass(15s);
+  CHECK(status_of(waits->received()) == 504);
+  CHECK(fixture.shared().breaker_state() == BreakerState::closed);
 }
 
 TEST_CASE("what holdfast itself refuses says nothing about the upstream") {

@@ -11,6 +11,7 @@ using namespace std::chrono_literals;
 
 proxy::Config hedging() {
   proxy::Config config = one_upstream({"http://10.0.0.1:80", "http://10.0.0.2:80"});
+  config.upstreams["api"].endpoints[0].weight = 100;
   config.routes[0].retry.hedge_after = 100ms;
   config.upstreams["api"].breaker.consecutive_failures = 1;
   return config;

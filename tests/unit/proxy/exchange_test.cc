@@ -252,6 +252,30 @@ TEST_CASE("responses without a body: the connection goes on with the next reques
   }
 }
 
+TEST_CASE("an upstream that says close, or HTTP/1.0, is not asked again over that connection") {
+  for (const char* bytes : {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx",
+                            "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx"}) {
+    ProxyFixture fixture;
+    auto client = fixture.client_sends(get());
+    fixture.upstream_answers(bytes);
+    CHECK(fixture.upstream().closed());
+    CHECK(client->open());
+    CHECK(field_of(client->received(), "Connection") == "-");
+  }
+}
+
+TEST_CASE("bytes after an answer are nobody's: the connection is closed, the next gets its own") {
+  ProxyFixture fixture;
+  auto client = fixture.client_sends(get());
+  fixture.upstream_answers(answer(200, "mine") + answer(200, "smuggled"));
+  CHECK(fixture.upstream().closed());
+  client->take();
+  client->send(get());
+  fixture.world.settle();
+  fixture.upstream_answers(answer(200, "next"));
+  CHECK(body_of(client->take()) == "next");
+}
+
 TEST_CASE("informational responses pass, but not 100, and not to HTTP/1.0") {
   ProxyFixture fixture;
   auto modern = fixture.client_sends(get());
