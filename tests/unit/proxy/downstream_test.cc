@@ -15,12 +15,12 @@ using runtime::Task;
 /// Answers 200 with the request's path, after reading the body if asked to, or waits to be told.
 class EchoHandler final : public proxy::Handler {
  public:
-  explicit EchoHandler(runtime::Timers& timers) : go_(timers) {}
+  explicit EchoHandler(runtime::Timers& timers) : timers_(timers), go_(timers) {}
 
   Task<void> handle(Transaction& transaction) override {
     paths.emplace_back(transaction.request().path);
     const Running counted(*this);
-    if (waits) co_await runtime::wait_for(go_.signal(), timers_of(transaction), never);
+    if (waits) co_await runtime::wait_for(go_.signal(), timers_, never);
     if (silent) co_return;
     while (reads_body && !transaction.body().complete()) {
       Result<proxy::Pieces, proxy::BodyFailure> pieces = co_await transaction.body().pull(idle);
@@ -49,7 +49,6 @@ class EchoHandler final : public proxy::Handler {
   int running = 0;
   std::vector<std::string> paths;
   std::vector<http::Problem> refusals;
-  World* world = nullptr;
 
  private:
   struct Running {
@@ -59,15 +58,13 @@ class EchoHandler final : public proxy::Handler {
     ~Running() { --handler.running; }
     EchoHandler& handler;
   };
-  runtime::Timers& timers_of(Transaction&) { return world->context().timers; }
+  runtime::Timers& timers_;
   runtime::DeferredSignal go_;
 };
 
 class DownstreamFixture {
  public:
   DownstreamFixture() {
-    handler.world = &world;
-    pair.peer->send("");
     connection = std::make_unique<proxy::DownstreamConnection>(std::move(pair.stream), "main",
                                                                handler, world.context());
     run = connection->run();
