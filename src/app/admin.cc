@@ -38,7 +38,8 @@ Admin::Page Admin::page_for(const http::RequestHead& request) {
                    "The admin listener has /healthz /readyz /metrics /config /routes /upstreams.");
   }
   if (request.method != http::Method::get && request.method != http::Method::head) {
-    return problem(405, "method-not-allowed", "Method is not allowed", "This page is read with GET.");
+    return problem(405, "method-not-allowed", "Method is not allowed",
+                   "This page is read with GET.");
   }
   if (path == "/healthz") return {200, plain_text, "ok\n"};
   if (path == "/readyz") {
@@ -65,6 +66,8 @@ void Admin::refused(proxy::Transaction&, const http::RequestHead*, const http::R
   request_id_.emplace(context_.clock.wall_now(), context_.rng);
 }
 
-std::string_view Admin::request_id(proxy::Transaction&) { return request_id_->text(); }
+std::string_view Admin::request_id(proxy::Transaction&) {
+  return request_id_->text();
+}
 
 }  // namespace holdfast::app

@@ -36,8 +36,8 @@ constexpr int exit_machine_refused = 3;
 /// Client connections to the admin listener at one time; more are closed at once.
 constexpr std::size_t max_admin_connections = 64;
 
-/// What makes a listener the same over a reload: its address as written, and its name where the kernel
-/// chooses the port.
+/// What makes a listener the same over a reload: its address as written, and its name where the
+/// kernel chooses the port.
 std::string identity(const proxy::ListenerConfig& listener) {
   const net::Address& address = listener.listen.address;
   const bool any_port = !address.is_unix() && address.port() == 0;
@@ -57,7 +57,8 @@ void open_new_listeners(Candidate& candidate, const std::set<std::string>& in_us
   for (const proxy::ListenerConfig& listener : candidate.loaded.config->listeners) {
     const std::string text = identity(listener);
     if (in_use.contains(text) || candidate.opened.contains(text)) continue;
-    Result<net::ListenSockets, std::string> sockets = net::open_listen_sockets(listener.listen, workers);
+    Result<net::ListenSockets, std::string> sockets =
+        net::open_listen_sockets(listener.listen, workers);
     if (!sockets) {
       candidate.failure = "listener " + listener.name + ": " + sockets.error();
       break;
@@ -176,22 +177,24 @@ bool Server::start() {
     return false;
   }
   for (int i = 0; i < worker_count_; ++i) {
-    workers_.push_back(std::make_unique<Worker>(
-        i, upstreams_, metrics_, access_sink_, logger_, config().log, gate_,
-        [this] { loop_.post([this] { worker_drained(); }); }));
+    workers_.push_back(
+        std::make_unique<Worker>(i, upstreams_, metrics_, access_sink_, logger_, config().log,
+                                 gate_, [this] { loop_.post([this] { worker_drained(); }); }));
   }
   log_listeners(candidate);
   put_into_use(candidate, [this] {
     ready_ = true;
-    logger_.log(LogLevel::info, "ready",
-                {{"version", options_.version}, {"commit", options_.commit}, {"workers", worker_count_}});
+    logger_.log(
+        LogLevel::info, "ready",
+        {{"version", options_.version}, {"commit", options_.commit}, {"workers", worker_count_}});
   });
   return true;
 }
 
 bool Server::start_admin() {
   if (!config().admin.listen) return true;
-  Result<net::ListenSockets, std::string> sockets = net::open_listen_sockets(*config().admin.listen, 1);
+  Result<net::ListenSockets, std::string> sockets =
+      net::open_listen_sockets(*config().admin.listen, 1);
   if (!sockets) {
     logger_.log(LogLevel::error, "cannot listen", {{"reason", "admin: " + sockets.error()}});
     return false;
@@ -199,12 +202,12 @@ bool Server::start_admin() {
   admin_ = std::make_unique<Admin>(admin_source(), loop_.context());
   admin_connections_ = std::make_unique<proxy::ConnectionSet>(*admin_, loop_.context(), [] {});
   admin_listener_ = std::make_unique<net::UvListener>(
-      network_, sockets->descriptors.front(),
-      [this](std::unique_ptr<net::Stream> stream) {
+      network_, sockets->descriptors.front(), [this](std::unique_ptr<net::Stream> stream) {
         if (admin_connections_->size() >= max_admin_connections) return;
         admin_connections_->serve(std::move(stream), "admin");
       });
-  logger_.log(LogLevel::info, "listening", {{"listener", "admin"}, {"address", sockets->address.text()}});
+  logger_.log(LogLevel::info, "listening",
+              {{"listener", "admin"}, {"address", sockets->address.text()}});
   sockets->descriptors.clear();
   in_use_.emplace("admin " + config().admin.listen->text, std::move(*sockets));
   return true;
@@ -246,7 +249,8 @@ void Server::put_into_use(Candidate& candidate, Then then) {
       });
     });
   }
-  // The descriptors belong to the workers now; what stays here is the address, and a unix socket's file.
+  // The descriptors belong to the workers now; what stays here is the address, and a unix socket's
+  // file.
   std::map<std::string, net::ListenSockets> next;
   for (const proxy::ListenerConfig& listener : candidate.loaded.config->listeners) {
     auto opened = candidate.opened.extract(identity(listener));
@@ -275,7 +279,8 @@ void Server::log_listeners(const Candidate& candidate) {
   }
 }
 
-// --------------------------------------------------------------------------------------------- reload
+// ---------------------------------------------------------------------------------------------
+// reload
 
 void Server::reload() {
   if (draining_) return;
@@ -332,7 +337,8 @@ void Server::refuse_reload(const std::string& why) {
               {{"reason", why}, {"file", options_.config_path}});
 }
 
-// ---------------------------------------------------------------------------------------------- drain
+// ----------------------------------------------------------------------------------------------
+// drain
 
 void Server::drain() {
   if (draining_) _exit(exit_done);  // the second signal
@@ -358,7 +364,8 @@ void Server::worker_drained() {
 
 int run(const RunOptions& options) {
   HOLDFAST_ASSERT(http::parser_is_strict());
-  Result<LoadedConfig, ConfigFailure> loaded = load_config(options.config_path, process_environment());
+  Result<LoadedConfig, ConfigFailure> loaded =
+      load_config(options.config_path, process_environment());
   if (!loaded) {
     std::fputs(loaded.error().render().c_str(), stderr);
     return exit_bad_config;

@@ -53,11 +53,12 @@ void ConnectionGate::wake_all() {
   for (const auto& [owner, wake] : wakes_) wake();
 }
 
-/// What lives on the worker's thread, in the order it is made and the reverse of which it is destroyed.
+/// What lives on the worker's thread, in the order it is made and the reverse of which it is
+/// destroyed.
 class Worker::Loop {
  public:
-  Loop(proxy::SharedUpstreams& upstreams, WorkerMetrics& observer, AccessLog& log, ConnectionGate& gate,
-       const std::function<void()>& on_drained)
+  Loop(proxy::SharedUpstreams& upstreams, WorkerMetrics& observer, AccessLog& log,
+       ConnectionGate& gate, const std::function<void()>& on_drained)
       : network_(loop_),
         services_{loop_.context(), network_, network_, observer, upstreams, {}},
         proxy_(services_),
@@ -122,7 +123,9 @@ void Worker::Loop::update(const WorkerUpdate& update) {
     } else {
       listener.listener = std::make_unique<net::UvListener>(
           network_, wanted.descriptor,
-          [this, text = wanted.text](std::unique_ptr<net::Stream> stream) { accept(std::move(stream), text); });
+          [this, text = wanted.text](std::unique_ptr<net::Stream> stream) {
+            accept(std::move(stream), text);
+          });
     }
     listener.name = wanted.name;
     next.emplace(wanted.text, std::move(listener));
@@ -168,8 +171,8 @@ void Worker::Loop::drain() {
   close_idle_soon();
 }
 
-/// A request may lie in the kernel, unread, on a connection that looks idle: it gets two turns of the loop
-/// to be seen.
+/// A request may lie in the kernel, unread, on a connection that looks idle: it gets two turns of
+/// the loop to be seen.
 void Worker::Loop::close_idle_soon() {
   loop_.post([this] {
     loop_.post([this] {
@@ -185,9 +188,9 @@ void Worker::Loop::tell_if_drained() {
   on_drained_();
 }
 
-Worker::Worker(int number, proxy::SharedUpstreams& upstreams, Metrics& metrics, LogSink& access_sink,
-               Logger& logger, const proxy::LogConfig& log, ConnectionGate& gate,
-               std::function<void()> on_drained)
+Worker::Worker(int number, proxy::SharedUpstreams& upstreams, Metrics& metrics,
+               LogSink& access_sink, Logger& logger, const proxy::LogConfig& log,
+               ConnectionGate& gate, std::function<void()> on_drained)
     : access_log_(access_sink, log) {
   WorkerMetrics& observer = metrics.add_worker(access_log_, logger);
   std::promise<void> ready;

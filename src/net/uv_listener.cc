@@ -99,7 +99,7 @@ Result<ListenSockets, std::string> open_tcp(const ListenAddress& address, int co
 
 // Makes way for a new socket file: true if there is none, or it was left over by a dead process.
 Result<void, std::string> clear_stale_file(const ListenAddress& address, const std::string& path) {
-  struct stat file{};
+  struct stat file {};
   if (::lstat(path.c_str(), &file) != 0) {
     if (errno == ENOENT) return {};
     return refused_by_kernel(address);

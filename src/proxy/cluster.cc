@@ -38,8 +38,8 @@ EndpointPool& Cluster::pick(std::span<EndpointPool* const> tried, Rng& rng) {
 }
 
 const std::shared_ptr<EndpointPool>* Cluster::find(std::string_view endpoint) const {
-  const auto found = std::ranges::find_if(
-      endpoints_, [&](const auto& pool) { return pool->text() == endpoint; });
+  const auto found =
+      std::ranges::find_if(endpoints_, [&](const auto& pool) { return pool->text() == endpoint; });
   return found == endpoints_.end() ? nullptr : &*found;
 }
 
@@ -51,7 +51,8 @@ void Cluster::retire_what_is_gone(const Cluster* next) {
 
 Generation::Generation(std::shared_ptr<const PublishedConfig> published, Services& services,
                        const Generation* previous)
-    : published_(std::move(published)), downstream_(downstream_options(published_->config->server)) {
+    : published_(std::move(published)),
+      downstream_(downstream_options(published_->config->server)) {
   for (const auto& [name, upstream] : config().upstreams) {
     Cluster* before = previous != nullptr ? previous->find(name) : nullptr;
     clusters_.push_back(std::make_unique<Cluster>(upstream, services, before));
@@ -61,7 +62,8 @@ Generation::Generation(std::shared_ptr<const PublishedConfig> published, Service
     state.config = &route;
     state.cluster = route.upstream.empty() ? nullptr : find(route.upstream);
     for (const FallbackConfig& fallback : route.fallbacks) {
-      state.fallback_clusters.push_back(fallback.upstream.empty() ? nullptr : find(fallback.upstream));
+      state.fallback_clusters.push_back(fallback.upstream.empty() ? nullptr
+                                                                  : find(fallback.upstream));
     }
     state.slot = services.observer.route_slot(route.name);
     routes_.push_back(std::move(state));
@@ -69,14 +71,16 @@ Generation::Generation(std::shared_ptr<const PublishedConfig> published, Service
 }
 
 Cluster* Generation::find(std::string_view upstream) const {
-  const auto found = std::ranges::lower_bound(
-      clusters_, upstream, {}, [](const auto& cluster) { return std::string_view(cluster->config().name); });
+  const auto found = std::ranges::lower_bound(clusters_, upstream, {}, [](const auto& cluster) {
+    return std::string_view(cluster->config().name);
+  });
   if (found == clusters_.end() || (*found)->config().name != upstream) return nullptr;
   return found->get();
 }
 
 void Generation::retire_what_is_gone(const Generation& next) {
-  for (const auto& cluster : clusters_) cluster->retire_what_is_gone(next.find(cluster->config().name));
+  for (const auto& cluster : clusters_)
+    cluster->retire_what_is_gone(next.find(cluster->config().name));
 }
 
 }  // namespace holdfast::proxy

@@ -21,14 +21,16 @@ class ConnectionSet::Registration {
 };
 
 void ConnectionSet::serve(std::unique_ptr<net::Stream> stream, std::string_view listener) {
-  // A task's parameters must not own (runtime/task.h): run() takes the stream over before it first waits.
+  // A task's parameters must not own (runtime/task.h): run() takes the stream over before it first
+  // waits.
   const std::size_t before = live_.size();
   runtime::Scope::Entry* entry = scope_.spawn(run(stream.release(), listener));
   if (live_.size() > before) live_.front().entry = entry;
 }
 
 runtime::Task<void> ConnectionSet::run(net::Stream* stream, std::string_view listener) {
-  DownstreamConnection connection(std::unique_ptr<net::Stream>(stream), listener, handler_, context_);
+  DownstreamConnection connection(std::unique_ptr<net::Stream>(stream), listener, handler_,
+                                  context_);
   const Registration registration(*this, connection);
   co_await connection.run();
 }

@@ -21,9 +21,12 @@ constexpr std::size_t own_answer_slice = 64 * 1024;
 
 http::UnderscorePolicy underscore_policy(UnderscoreHeaders choice) {
   switch (choice) {
-    case UnderscoreHeaders::drop: return http::UnderscorePolicy::drop;
-    case UnderscoreHeaders::reject: return http::UnderscorePolicy::reject;
-    case UnderscoreHeaders::pass: return http::UnderscorePolicy::pass;
+    case UnderscoreHeaders::drop:
+      return http::UnderscorePolicy::drop;
+    case UnderscoreHeaders::reject:
+      return http::UnderscorePolicy::reject;
+    case UnderscoreHeaders::pass:
+      return http::UnderscorePolicy::pass;
   }
   return http::UnderscorePolicy::drop;
 }
@@ -58,13 +61,24 @@ runtime::Task<bool> drained(net::Stream& stream, std::optional<Duration> idle, T
   co_return !stream.failure();
 }
 
-// ---------------------------------------------------------------------------------------- Transaction
+// ----------------------------------------------------------------------------------------
+// Transaction
 
-const http::RequestHead& Transaction::request() const { return connection_.parser_.head(); }
-RequestBody& Transaction::body() { return connection_.body_; }
-net::Stream& Transaction::stream() { return *connection_.stream_; }
-const std::string& Transaction::listener() const { return connection_.listener_; }
-const std::string& Transaction::client() const { return connection_.client_; }
+const http::RequestHead& Transaction::request() const {
+  return connection_.parser_.head();
+}
+RequestBody& Transaction::body() {
+  return connection_.body_;
+}
+net::Stream& Transaction::stream() {
+  return *connection_.stream_;
+}
+const std::string& Transaction::listener() const {
+  return connection_.listener_;
+}
+const std::string& Transaction::client() const {
+  return connection_.client_;
+}
 
 std::string& Transaction::head_buffer() {
   connection_.head_buffer_.clear();
@@ -91,9 +105,9 @@ bool Transaction::body_is_worth_reading() {
 
 bool Transaction::closes() {
   if (!must_close_) {
-    must_close_ = !connection_.head_read_ || !request().keep_alive || connection_.handler_.draining() ||
-                  (stream().ended() && stream().input().empty()) ||
-                  !body_is_worth_reading();
+    must_close_ = !connection_.head_read_ || !request().keep_alive ||
+                  connection_.handler_.draining() ||
+                  (stream().ended() && stream().input().empty()) || !body_is_worth_reading();
   }
   return must_close_;
 }
@@ -161,7 +175,8 @@ void Transaction::inform(const http::ResponseHead& response) {
   stream().send(connection_.head_buffer_);
 }
 
-// ------------------------------------------------------------------------------- DownstreamConnection
+// -------------------------------------------------------------------------------
+// DownstreamConnection
 
 DownstreamConnection::DownstreamConnection(std::unique_ptr<net::Stream> stream,
                                            std::string_view listener, Handler& handler,
@@ -227,7 +242,8 @@ runtime::Task<bool> DownstreamConnection::read_head() {
     const bool in_time = co_await stream_->until_input(deadline);
     if (in_time) continue;
     if (!begun) co_return false;
-    refusal_ = http::RequestError{http::Problem::request_timeout, "the head did not arrive in time"};
+    refusal_ =
+        http::RequestError{http::Problem::request_timeout, "the head did not arrive in time"};
     co_return true;
   }
 }
@@ -261,11 +277,13 @@ runtime::Task<void> DownstreamConnection::refuse(const http::RequestError& error
   response.content_type = "application/problem+json";
   response.body = body;
   response.proxy_status = "error=http_request_error";
-  if (error.problem == http::Problem::method_not_allowed) response.allow = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+  if (error.problem == http::Problem::method_not_allowed)
+    response.allow = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
   co_await transaction_.respond(response);
 }
 
-/// Reads what is left of a body that nobody wanted, so that the next request can be found (RFC 9112 §9.3).
+/// Reads what is left of a body that nobody wanted, so that the next request can be found (RFC 9112
+/// §9.3).
 runtime::Task<bool> DownstreamConnection::finish_body() {
   const std::uint64_t limit = body_.received() + unwanted_body_limit;
   body_.keep_up_to(0);

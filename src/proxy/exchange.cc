@@ -1,7 +1,6 @@
 #include "holdfast/proxy/exchange.h"
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "holdfast/base/assert.h"
@@ -9,7 +8,6 @@
 #include "holdfast/http/date.h"
 #include "holdfast/http/problem.h"
 #include "holdfast/policy/retry.h"
-#include "holdfast/proxy/tunnel.h"
 
 namespace holdfast::proxy {
 namespace {
@@ -19,31 +17,14 @@ using policy::Breaker;
 /// A loop is our own name this often in Via (wire.md).
 constexpr int max_times_in_via = 10;
 
-std::string_view status_text(int status, std::array<char, 4>& buffer) {
-  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), status).ptr;
-  return {buffer.data(), static_cast<std::size_t>(end - buffer.data())};
-}
-
-/// Whole seconds, rounded up, at least 1 (contract §2).
-std::int64_t retry_after_seconds(std::optional<Duration> delay) {
-  if (!delay) return 1;
-  return std::max<std::int64_t>(1, std::chrono::ceil<std::chrono::seconds>(*delay).count());
-}
-
 BodyMode request_body_mode(const http::Framing& framing) {
   switch (framing.kind) {
-    case http::Framing::Kind::length: return BodyMode::length;
-    case http::Framing::Kind::chunked: return BodyMode::chunked;
-    default: return BodyMode::none;
-  }
-}
-
-/// How a response's body is framed towards the client.
-BodyMode response_body_mode(const http::Framing& framing, int client_minor_version) {
-  switch (framing.kind) {
-    case http::Framing::Kind::none: return BodyMode::none;
-    case http::Framing::Kind::length: return BodyMode::length;
-    default: return client_minor_version == 0 ? BodyMode::until_close : BodyMode::chunked;
+    case http::Framing::Kind::length:
+      return BodyMode::length;
+    case http::Framing::Kind::chunked:
+      return BodyMode::chunked;
+    default:
+      return BodyMode::none;
   }
 }
 
@@ -54,67 +35,12 @@ bool is_event_stream(const http::ResponseHead& head) {
 
 }  // namespace
 
-// -------------------------------------------------------------------------------------------- Attempt
-
-bool Attempt::admit(TimePoint now) {
-  Transitions transitions;
-  SharedUpstream& shared = cluster_.shared();
-  auto permit = shared.acquire(now, transitions);
-  report(transitions);
-  if (permit) {
-    permit_ = *permit;
-    return true;
-  }
-  retry_after = permit.error().retry_after;
-  services_.observer.breaker_rejected(cluster_.slot());
-  error = Error{ErrorType::destination_unavailable, "the circuit breaker of the upstream is open"};
-  return false;
-}
-
-void Attempt::settle(Breaker::Outcome outcome) {
-  if (!permit_) return;
-  Transitions transitions;
-  cluster_.shared().record(*permit_, outcome, latency, services_.context.now(), services_.context.rng,
-                           transitions);
-  permit_.reset();
-  report(transitions);
-}
-
-void Attempt::settle_failure(ErrorType type) {
-  const ErrorGroup group = group_of(type);
-  // What holdfast itself refuses says nothing about the upstream (contract §2).
-  const bool refused_here = group == ErrorGroup::open || group == ErrorGroup::overload ||
-                            group == ErrorGroup::rate_limited || group == ErrorGroup::none;
-  if (refused_here) return settle(Breaker::Outcome::ignored);
-  const bool counts = cluster_.config().breaker.failures.matches(type);
-  settle(counts ? Breaker::Outcome::failure : Breaker::Outcome::success);
-}
-
-/// What is known at the head of the response, or at the failure. Nothing for an attempt that was not begun.
-void Attempt::record(http::Method method) {
-  if (pool == nullptr || std::exchange(recorded_, true)) return;
-  AttemptRecord record;
-  record.upstream = cluster_.slot();
-  record.method = method;
-  record.status = status;
-  if (error) record.error = error->type;
-  record.duration = services_.context.now() - started;
-  services_.observer.attempt_finished(record);
-}
-
-void Attempt::report(const Transitions& transitions) {
-  for (const Breaker::Transition& transition : transitions) {
-    services_.observer.breaker_moved(cluster_.slot(), cluster_.config().name, transition);
-  }
-}
-
-// ------------------------------------------------------------------------------------------- Exchange
-
 Exchange::Exchange(Transaction& transaction, Generation& generation, Services& services)
     : transaction_(transaction), generation_(generation), services_(services) {
   generation_.pin();
   const std::string_view given = transaction_.request().fields.value(http::FieldName::x_request_id);
-  if (transaction_.request().fields.count(http::FieldName::x_request_id) == 1 && is_request_id(given)) {
+  if (transaction_.request().fields.count(http::FieldName::x_request_id) == 1 &&
+      is_request_id(given)) {
     request_id_ = given;
   } else {
     made_request_id_.emplace(services_.context.clock.wall_now(), services_.context.rng);
@@ -179,7 +105,8 @@ runtime::Task<void> Exchange::run() {
   }
   if (request.fields.has(http::FieldName::via) &&
       times_in_via(request.fields, generation_.config().server.name) >= max_times_in_via) {
-    const Error error{ErrorType::proxy_loop_detected, "the request has come through here too often"};
+    const Error error{ErrorType::proxy_loop_detected,
+                      "the request has come through here too often"};
     co_await answer_error(error, std::nullopt);
     co_return;
   }
@@ -275,15 +202,14 @@ runtime::Task<void> Exchange::retried() {
     if (last.client_failure || !grant_retry(last, delay)) co_return;
     const TimePoint wake = after(now(), delay);
     co_await runtime::sleep_until(services_.context.timers, wake);
-    // The breaker is asked before the last answer is let go: if it opened meanwhile, that one stands.
+    // The breaker is asked before the last answer is let go: if it opened meanwhile, that one
+    // stands.
     Attempt& next = begin_attempt(*route_->cluster);
     if (!next.admit(now())) {
       drop(slots_[1 - outcome_]);
       co_return;
     }
-    std::array<char, 4> buffer;
-    services_.observer.retried(route_->slot, last.error ? name(last.error->group())
-                                                        : status_text(last.status, buffer));
+    services_.observer.retried(route_->slot, last.failure_name());
     let_go(last);
     drop(slots_[outcome_]);
     outcome_ = 1 - outcome_;
@@ -298,7 +224,8 @@ bool Exchange::grant_retry(Attempt& last, Duration& delay) {
   if (last.error) facts.error = last.error->type;
   facts.status = last.status;
   if (last.has_response()) {
-    const http::Field* field = last.lease->parser().head().fields.find(http::FieldName::retry_after);
+    const http::Field* field =
+        last.lease->parser().head().fields.find(http::FieldName::retry_after);
     if (field != nullptr) {
       facts.retry_after = http::parse_retry_after(field->value, services_.context.clock.wall_now());
     }
@@ -308,7 +235,8 @@ bool Exchange::grant_retry(Attempt& last, Duration& delay) {
   facts.body_kept = transaction_.body().can_repeat();
   facts.attempts_made = std::max(attempts_, 1);
   facts.time_left = policy::time_left(std::min(total_deadline_, stream_deadline_), now());
-  const policy::RetryDecision decision = policy::decide_retry(options, facts, services_.context.rng);
+  const policy::RetryDecision decision =
+      policy::decide_retry(options, facts, services_.context.rng);
   if (decision.verdict != policy::RetryVerdict::retry) {
     const std::string_view denied = policy::denied_reason(decision.verdict);
     if (!denied.empty()) services_.observer.retry_denied(denied);
@@ -331,7 +259,8 @@ runtime::Task<void> Exchange::attempted() {
   }
 }
 
-/// One attempt, and a second beside it when the first has no answer by then; the first good answer wins.
+/// One attempt, and a second beside it when the first has no answer by then; the first good answer
+/// wins.
 runtime::Task<void> Exchange::hedged() {
   Attempt& first = outcome();
   runtime::Task<void> first_run = attempt(first);
@@ -387,8 +316,8 @@ runtime::Task<void> Exchange::attempt(Attempt& attempt) {
   co_await connect(attempt, false);
   if (!attempt.error) co_await round_trip(attempt);
   if (attempt.stale) {
-    // The pooled connection had closed meanwhile: a fresh one takes its place, once, and it is the same
-    // attempt (contract §2, Retries).
+    // The pooled connection had closed meanwhile: a fresh one takes its place, once, and it is the
+    // same attempt (contract §2, Retries).
     attempt.error.reset();
     attempt.lease.close();
     co_await connect(attempt, true);
@@ -441,7 +370,8 @@ runtime::Task<void> Exchange::round_trip(Attempt& attempt) {
   }
   const bool untouched = attempt.error && attempt.error->type == ErrorType::connection_terminated;
   const bool repeatable = method_listed() && body.can_repeat() && !attempt.client_failure;
-  attempt.stale = untouched && attempt.lease->reused() && !attempt.lease->parser().started() && repeatable;
+  attempt.stale =
+      untouched && attempt.lease->reused() && !attempt.lease->parser().started() && repeatable;
 }
 
 /// Composes the request and hands it to the kernel, with whatever of the body is there.
@@ -528,8 +458,10 @@ runtime::Task<void> Exchange::read_head(Attempt& attempt, TimePoint deadline) {
     stream.consume(step->consumed);
     if (step->event == http::ParseEvent::head) {
       const http::ResponseHead& head = parser.head();
-      if (head.status == 101 && !iequals(head.fields.value(http::FieldName::upgrade), wanted_upgrade())) {
-        attempt.error = Error{ErrorType::http_upgrade_failed, "the upstream switched to another protocol"};
+      if (head.status == 101 &&
+          !iequals(head.fields.value(http::FieldName::upgrade), wanted_upgrade())) {
+        attempt.error =
+            Error{ErrorType::http_upgrade_failed, "the upstream switched to another protocol"};
         co_return;
       }
       if (!head.informational() || head.status == 101) {
@@ -542,8 +474,9 @@ runtime::Task<void> Exchange::read_head(Attempt& attempt, TimePoint deadline) {
     }
     if (!stream.open_for_input()) {
       Result<void, Error> end = parser.finish();
-      attempt.error = end ? Error{ErrorType::http_response_incomplete, "the response ended in its head"}
-                          : std::move(end.error());
+      attempt.error =
+          end ? Error{ErrorType::http_response_incomplete, "the response ended in its head"}
+              : std::move(end.error());
       co_return;
     }
     const bool in_time = co_await stream.until_input(deadline);
@@ -576,297 +509,6 @@ void Exchange::finish_attempt(Attempt& attempt) {
   }
 }
 
-/// Passes the response on. False if it broke before a byte of it went to the client; `error` says how.
-runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallback_of) {
-  const http::RequestHead& request = transaction_.request();
-  net::Stream& stream = attempt.lease->stream();
-  http::ResponseParser& parser = attempt.lease->parser();
-  const http::ResponseHead& head = parser.head();
-  const std::optional<Duration> idle = route_->config->timeout.idle;
-
-  // What holdfast said before (100, 103) goes first. From here to the first write nothing may wait: the
-  // body's pieces are views of what was just read.
-  if (transaction_.stream().sending()) {
-    const bool ready = co_await transaction_.flush(idle);
-    if (!ready) {
-      transaction_.cut();
-      co_return true;
-    }
-  }
-  // What came with the head is read before the head goes out: a response that is broken already is a
-  // failure that can still be answered for, not half an answer.
-  bool last = read_body(attempt);
-  if (attempt.error) {
-    give_up(attempt);
-    attempt.status = 0;
-    co_return false;
-  }
-
-  ResponseEdits edits;
-  edits.server_name = generation_.config().server.name;
-  edits.attempts = attempts_;
-  edits.fallback_of = fallback_of;
-  edits.body = response_body_mode(head.framing, request.minor_version);
-  edits.body_length = head.framing.length;
-  edits.switching = head.status == 101;
-  edits.now = services_.context.clock.wall_now();
-  const BodyMode mode = edits.body;
-  if (head.status == 205) {
-    // To a client a 205 may well have a body, so its end is said (RFC 9110 §15.3.6: there is none).
-    edits.body = BodyMode::length;
-    edits.body_length = 0;
-  } else if (mode == BodyMode::none && head.status != 204 && !head.informational()) {
-    // The length of the body that a GET would have had (RFC 9110 §8.6) passes with HEAD and 304.
-    const auto length = parse_decimal(head.fields.value(http::FieldName::content_length));
-    if (length && head.fields.count(http::FieldName::content_length) == 1) {
-      edits.body = BodyMode::length;
-      edits.body_length = *length;
-    }
-  }
-  if (mode == BodyMode::until_close || !attempt.request_sent) transaction_.close_after();
-  edits.close = !edits.switching && transaction_.closes();
-  if (!fallback_of.empty()) note_fallback();
-  append_downstream_head(transaction_.head_buffer(), head, edits);
-  transaction_.begin(head.status, mode);
-  if (edits.switching) {
-    co_await tunnel(attempt);
-    co_return true;
-  }
-
-  for (;;) {
-    transaction_.write(parser.body(), last, {&parser.trailers(), route_->config->trailers});
-    if (last) {
-      // The upstream has done its part, however slowly the client takes the rest.
-      attempt.settle(Breaker::Outcome::success);
-      if (head.keep_alive && attempt.request_sent) {
-        attempt.lease.release();
-      } else {
-        attempt.lease.close();
-      }
-    }
-    if (transaction_.stream().sending()) {
-      const Duration left = policy::time_left(stream_deadline_, now());
-      const std::optional<Duration> patience = idle ? std::min(*idle, left) : left;
-      const bool taken = co_await transaction_.flush(patience);
-      if (!taken) {
-        if (!transaction_.stream().failure()) error_name_ = name(ErrorType::connection_write_timeout);
-        transaction_.cut();
-        co_return true;
-      }
-    }
-    if (last || transaction_.stream().failure()) co_return true;
-
-    last = read_body(attempt);
-    while (!last && !attempt.error && parser.body().empty()) {
-      const TimePoint deadline = std::min(stream_deadline_, policy::deadline_after(now(), idle));
-      const bool in_time = co_await stream.until_input(deadline);
-      if (in_time) {
-        last = read_body(attempt);
-      } else {
-        attempt.error = Error{ErrorType::connection_read_timeout, "the response stood still for too long"};
-      }
-    }
-    if (attempt.error) break;
-  }
-  // The client has part of an answer: it must see that this was not the whole.
-  give_up(attempt);
-  transaction_.cut();
-  co_return true;
-}
-
-/// Reads what has arrived of the response's body. True if that is its end. Sets `error` if it can never
-/// be complete.
-bool Exchange::read_body(Attempt& attempt) {
-  net::Stream& stream = attempt.lease->stream();
-  http::ResponseParser& parser = attempt.lease->parser();
-  Result<http::ParseStep, Error> step = parser.parse(stream.input());
-  if (!step) {
-    attempt.error = std::move(step.error());
-    return false;
-  }
-  stream.consume(step->consumed);
-  if (step->event == http::ParseEvent::complete) return true;
-  // The end of the connection is looked at when everything before it has been passed on.
-  if (!stream.input().empty() || !parser.body().empty() || stream.open_for_input()) return false;
-  if (stream.failure()) {
-    attempt.error = Error{ErrorType::http_response_incomplete, "the connection broke within the response"};
-    return false;
-  }
-  Result<void, Error> end = parser.finish();
-  if (!end) attempt.error = std::move(end.error());
-  return end.has_value();
-}
-
-/// The response of the attempt has failed after its head.
-void Exchange::give_up(Attempt& attempt) {
-  error_name_ = name(attempt.error->type);
-  attempt.settle_failure(attempt.error->type);
-  attempt.lease.close();
-}
-
-/// Drops an answer that the client will not get. If all of it has come, its connection stays usable.
-void Exchange::let_go(Attempt& attempt) {
-  if (attempt.has_response()) attempt.settle(Breaker::Outcome::success);  // unless it was told otherwise
-  if (!attempt.lease) return;
-  if (attempt.has_response() && attempt.request_sent && attempt.lease->parser().head().keep_alive) {
-    bool last = false;
-    do {
-      last = read_body(attempt);
-    } while (!last && !attempt.error && !attempt.lease->parser().body().empty());
-    if (last) return attempt.lease.release();
-  }
-  attempt.lease.close();
-}
-
-runtime::Task<void> Exchange::tunnel(Attempt& attempt) {
-  TunnelLimits limits;
-  limits.idle = route_->config->timeout.idle;
-  limits.deadline = stream_deadline_;
-  transaction_.write({}, true);
-  transaction_.close_after();
-  net::Stream& client = transaction_.stream();
-  net::Stream& upstream = attempt.lease->stream();
-  const bool ready = co_await transaction_.flush(limits.idle);
-  if (!ready) {
-    transaction_.cut();
-    co_return;
-  }
-  const bool clean = co_await run_tunnel(client, upstream, limits, services_.context, tunnelled_);
-  if (!clean) transaction_.cut();
-}
-
-/// True if some fallback stands ready for what became of the attempts.
-bool Exchange::fallback_listed() const {
-  return std::ranges::any_of(route_->config->fallbacks,
-                             [&](const FallbackConfig& fallback) { return is_for(fallback); });
-}
-
-bool Exchange::is_for(const FallbackConfig& fallback) const {
-  const Attempt& failed = *slots_[outcome_];
-  return failed.error ? fallback.on.matches(failed.error->type) : fallback.on.matches_status(failed.status);
-}
-
-/// Tries the fallbacks in order. True if one answered.
-runtime::Task<bool> Exchange::fall_back() {
-  if (!fallback_listed()) co_return false;
-  const Attempt& failed = outcome();
-  std::array<char, 4> buffer;
-  const std::string_view status = status_text(failed.status, buffer);
-  fallback_reason_ = failed.error ? name(failed.error->group()) : status;
-  std::string cause = failed.error ? "error=" : "received-status=";
-  cause.append(failed.error ? name(failed.error->type) : status).append("; fallback");
-  fallback_error_ = error_name_;
-
-  for (std::size_t i = 0; i < route_->config->fallbacks.size(); ++i) {
-    const FallbackConfig& fallback = route_->config->fallbacks[i];
-    if (!is_for(fallback)) continue;
-    if (Cluster* cluster = route_->fallback_clusters[i]; cluster != nullptr) {
-      const bool answered = co_await fall_back_to(*cluster, cause);
-      if (!answered) continue;
-    } else {
-      note_fallback();
-      let_go(outcome());
-      append_attempts(cause);
-      co_await answer_static(fallback.response, cause);
-    }
-    co_return true;
-  }
-  co_return false;
-}
-
-/// A fallback's answer begins: what led to it stays the exchange's error.
-void Exchange::note_fallback() {
-  fell_back_ = true;
-  error_name_ = fallback_error_;
-  services_.observer.fell_back(route_->slot, fallback_reason_);
-}
-
-/// Sends the request to another upstream, if that is allowed and possible. True if it answered.
-runtime::Task<bool> Exchange::fall_back_to(Cluster& cluster, std::string_view cause) {
-  RequestBody& body = transaction_.body();
-  if (sent_ && !method_listed()) co_return false;
-  if (left_of_total() == Duration::zero()) co_return false;
-  while (!body.complete() && body.can_repeat()) {
-    const std::optional<Duration> idle = route_->config->timeout.idle;
-    Result<Pieces, BodyFailure> pieces = co_await body.pull(idle);
-    if (!pieces) co_return false;
-  }
-  if (!body.can_repeat()) co_return false;
-
-  Attempt& attempt = begin_attempt(cluster);
-  const std::size_t index = 1 - outcome_;
-  if (!attempt.admit(now())) {
-    drop(slots_[index]);
-    co_return false;
-  }
-  co_await this->attempt(attempt);
-  if (!attempt.has_response() || attempt.client_failure) {
-    drop(slots_[index]);
-    co_return false;
-  }
-  let_go(outcome());
-  const bool answered = co_await deliver(attempt, cause);
-  if (answered) co_return true;
-  // Now this is how the exchange failed: the first answer has been let go.
-  outcome().error = attempt.error;
-  outcome().status = 0;
-  drop(slots_[index]);
-  co_return false;
-}
-
-void Exchange::append_attempts(std::string& proxy_status) const {
-  if (attempts_ > 1) proxy_status.append("; attempts=").append(std::to_string(attempts_));
-}
-
-/// The one place where a failure becomes a response.
-runtime::Task<void> Exchange::answer_error(const Error& error, std::optional<Duration> retry_after) {
-  error_name_ = name(error.type);
-  const int status = status_of(error.type);
-  std::string body;
-  http::append_problem_json(body, error_name_, http::title(error.type), status, error.detail, request_id_);
-  std::string proxy_status("error=");
-  proxy_status.append(error_name_);
-  append_attempts(proxy_status);
-  OwnResponse response;
-  response.status = status;
-  response.content_type = "application/problem+json";
-  response.body = body;
-  response.proxy_status = proxy_status;
-  const ErrorGroup group = error.group();
-  if (group == ErrorGroup::open || group == ErrorGroup::overload || group == ErrorGroup::rate_limited) {
-    response.retry_after = retry_after_seconds(retry_after);
-  }
-  co_await transaction_.respond(response);
-}
-
-runtime::Task<void> Exchange::answer_problem(const http::RequestError& error) {
-  error_name_ = http::name(error.problem);
-  std::string body;
-  const int status = http::status_of(error.problem);
-  http::append_problem_json(body, error_name_, http::title(error.problem), status, error.detail,
-                            request_id_);
-  OwnResponse response;
-  response.status = status;
-  response.content_type = "application/problem+json";
-  response.body = body;
-  std::string proxy_status("error=http_request_error");
-  append_attempts(proxy_status);
-  response.proxy_status = proxy_status;
-  if (error.problem != http::Problem::no_route) transaction_.close_after();
-  co_await transaction_.respond(response);
-}
-
-runtime::Task<void> Exchange::answer_static(const StaticResponse& answer, std::string_view proxy_status) {
-  OwnResponse response;
-  response.status = answer.status;
-  response.headers = answer.headers;
-  response.body = answer.body;
-  response.proxy_status = proxy_status;
-  co_await transaction_.respond(response);
-}
-
-// ------------------------------------------------------------------------------- what the stages ask
-
 bool Exchange::method_listed() const {
   const http::Method method = transaction_.request().method;
   return method != http::Method::other && (route_->config->retry.methods & http::bit(method)) != 0;
@@ -883,8 +525,8 @@ bool Exchange::stands(const Attempt& attempt) const {
   return attempt.has_response() && !route_->config->retry.on.matches_status(attempt.status);
 }
 
-/// What an upstream is told to be left: of the running clock, or, while the body still streams, of the one
-/// that will start with its last byte.
+/// What an upstream is told to be left: of the running clock, or, while the body still streams, of
+/// the one that will start with its last byte.
 std::optional<Duration> Exchange::deadline_to_tell() const {
   if (clocks_started_at_) {
     const Duration left = left_of_total();
@@ -895,7 +537,9 @@ std::optional<Duration> Exchange::deadline_to_tell() const {
   return total ? total : client_deadline_;
 }
 
-Duration Exchange::left_of_total() const { return policy::time_left(total_deadline_, now()); }
+Duration Exchange::left_of_total() const {
+  return policy::time_left(total_deadline_, now());
+}
 
 TimePoint Exchange::attempt_deadline(const Attempt& attempt) const {
   TimePoint deadline = std::min(total_deadline_, stream_deadline_);
@@ -926,14 +570,18 @@ std::string_view Exchange::host_for(const Attempt& attempt, std::string& buffer)
   const net::Endpoint& endpoint = attempt.pool->endpoint().endpoint;
   bool preserve = true;
   switch (attempt.cluster().config().host_header) {
-    case HostHeader::preserve: break;
-    case HostHeader::upstream: preserve = false; break;
+    case HostHeader::preserve:
+      break;
+    case HostHeader::upstream:
+      preserve = false;
+      break;
     case HostHeader::automatic:
       preserve = endpoint.scheme != net::Endpoint::Scheme::https &&
                  (!endpoint.is_named() || iequals(endpoint.host, "localhost"));
       break;
   }
-  if (preserve && !transaction_.request().authority.empty()) return transaction_.request().authority;
+  if (preserve && !transaction_.request().authority.empty())
+    return transaction_.request().authority;
   buffer = endpoint.authority();
   return buffer;
 }

@@ -32,9 +32,10 @@ void append_status_line(std::string& out, int status, std::string_view reason) {
   out.append(reason).append("\r\n");
 }
 
-/// The fields of one message that Connection names. Most messages have none, so this costs one look-up.
-/// A field that holdfast knows to be end-to-end (Host, Authorization, Idempotency-Key, …) stays whatever
-/// Connection says: naming it would only serve to strip it from under the upstream's eyes.
+/// The fields of one message that Connection names. Most messages have none, so this costs one
+/// look-up. A field that holdfast knows to be end-to-end (Host, Authorization, Idempotency-Key, …)
+/// stays whatever Connection says: naming it would only serve to strip it from under the upstream's
+/// eyes.
 class NamedByConnection {
  public:
   explicit NamedByConnection(const Fields& fields) : fields_(fields), any_(has_names(fields)) {}
@@ -109,7 +110,8 @@ bool is_rewritten(std::string_view field, const RewriteConfig* rewrite) {
   if (rewrite == nullptr) return false;
   const auto same = [&](std::string_view name) { return iequals(name, field); };
   return std::ranges::any_of(rewrite->remove_headers, same) ||
-         std::ranges::any_of(rewrite->set_headers, [&](const auto& set) { return same(set.first); });
+         std::ranges::any_of(rewrite->set_headers,
+                             [&](const auto& set) { return same(set.first); });
 }
 
 /// True for a field of the client's that does not go to the upstream as it stands.
@@ -129,7 +131,8 @@ bool is_replaced(const Field& field, const RequestEdits& edits) {
   return !edits.deadline_header.empty() && iequals(field.name, edits.deadline_header);
 }
 
-void append_forwarded(std::string& out, const http::RequestHead& request, const RequestEdits& edits) {
+void append_forwarded(std::string& out, const http::RequestHead& request,
+                      const RequestEdits& edits) {
   const Fields& fields = request.fields;
   const bool has_for = !edits.client_ip.empty() || edits.peer_trusted;
   if (has_for && !is_rewritten("X-Forwarded-For", edits.rewrite)) {
@@ -205,9 +208,11 @@ void append_upstream_head(std::string& out, const http::RequestHead& request,
   append_max_forwards(out, request);
   append_via(out, request.fields, request.minor_version, edits.server_name);
   append_forwarded(out, request, edits);
-  if (!is_rewritten("X-Request-Id", edits.rewrite)) append_field(out, "X-Request-Id", edits.request_id);
+  if (!is_rewritten("X-Request-Id", edits.rewrite))
+    append_field(out, "X-Request-Id", edits.request_id);
   if (!edits.deadline_header.empty() && edits.deadline) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(*edits.deadline).count();
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(*edits.deadline).count();
     out.append(edits.deadline_header).append(": ");
     append_number(out, static_cast<std::uint64_t>(std::max<std::int64_t>(left, 1)));
     out.append("\r\n");
@@ -229,7 +234,8 @@ void append_downstream_head(std::string& out, const http::ResponseHead& response
   for (const Field& field : response.fields) {
     if (field.id == FieldName::content_length || field.id == FieldName::via) continue;
     if (field.id == FieldName::proxy_status && tells) continue;
-    // Proxy-Authenticate is for the client of this hop, which holdfast is not: it passes like any other.
+    // Proxy-Authenticate is for the client of this hop, which holdfast is not: it passes like any
+    // other.
     if (http::is_hop_by_hop(field.id) && field.id != FieldName::proxy_authenticate) continue;
     if (named.contains(field)) continue;
     append_field(out, field.name, field.value);
@@ -241,7 +247,8 @@ void append_downstream_head(std::string& out, const http::ResponseHead& response
   }
   append_via(out, response.fields, response.minor_version, edits.server_name);
   if (tells) {
-    append_proxy_status(out, &response.fields, edits.server_name, edits.fallback_of, edits.attempts);
+    append_proxy_status(out, &response.fields, edits.server_name, edits.fallback_of,
+                        edits.attempts);
   }
   if (edits.switching) {
     out.append("Connection: upgrade\r\n");
@@ -329,7 +336,8 @@ std::string_view trace_id_of(std::string_view traceparent) {
     return std::ranges::all_of(text, [](char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); });
   };
   const std::string_view id = traceparent.substr(version + 1, trace);
-  if (!is_hex(traceparent.substr(0, version)) || !is_hex(id) || traceparent.starts_with("ff")) return {};
+  if (!is_hex(traceparent.substr(0, version)) || !is_hex(id) || traceparent.starts_with("ff"))
+    return {};
   return id.find_first_not_of('0') == std::string_view::npos ? std::string_view{} : id;
 }
 

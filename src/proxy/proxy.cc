@@ -50,6 +50,8 @@ void Proxy::refused(Transaction& transaction, const http::RequestHead* head,
   services_.observer.exchange_finished(record);
 }
 
-std::string_view Proxy::request_id(Transaction&) { return refused_id_->text(); }
+std::string_view Proxy::request_id(Transaction&) {
+  return refused_id_->text();
+}
 
 }  // namespace holdfast::proxy

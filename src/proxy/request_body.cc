@@ -80,7 +80,8 @@ runtime::Task<Result<Pieces, BodyFailure>> RequestBody::pull(std::optional<Durat
     if (stream_.failure()) co_return unexpected(BodyFailure{true, {}});
     if (stream_.ended()) {
       co_return unexpected(BodyFailure{
-          false, {http::Problem::bad_request, "the connection ended before the body was complete"}});
+          false,
+          {http::Problem::bad_request, "the connection ended before the body was complete"}});
     }
     const TimePoint before = context_.now();
     const TimePoint deadline =
@@ -104,8 +105,8 @@ runtime::Task<Result<Pieces, BodyFailure>> RequestBody::pull(std::optional<Durat
 TimePoint RequestBody::rate_deadline(TimePoint now) const {
   if (!min_rate_) return never;
   const double earned = static_cast<double>(received_) / static_cast<double>(*min_rate_);
-  const Duration allowed =
-      rate_grace + std::chrono::duration_cast<Duration>(std::chrono::duration<double>(std::min(earned, 1e8)));
+  const Duration allowed = rate_grace + std::chrono::duration_cast<Duration>(
+                                            std::chrono::duration<double>(std::min(earned, 1e8)));
   return after(now, std::max(allowed - waited_, Duration::zero()));
 }
 

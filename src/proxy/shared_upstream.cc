@@ -99,7 +99,8 @@ void SharedUpstream::closed() {
   }
 }
 
-/// Under the lock, so that a ticket cannot be withdrawn, and its worker end, while it is being granted.
+/// Under the lock, so that a ticket cannot be withdrawn, and its worker end, while it is being
+/// granted.
 void SharedUpstream::grant_first() {
   ConnectionTicket& first = *queue_.front();
   queue_.pop_front();
@@ -137,7 +138,8 @@ void SharedUpstream::count_window(Duration window) {
 
 void SharedUpstreams::apply(const Config& config) {
   const std::lock_guard lock(mutex_);
-  std::erase_if(upstreams_, [&](const auto& entry) { return !config.upstreams.contains(entry.first); });
+  std::erase_if(upstreams_,
+                [&](const auto& entry) { return !config.upstreams.contains(entry.first); });
   for (const auto& [name, upstream] : config.upstreams) {
     auto& shared = upstreams_[name];
     if (shared) {
@@ -147,7 +149,8 @@ void SharedUpstreams::apply(const Config& config) {
     }
   }
   for (const RouteConfig& route : config.routes) {
-    if (!route.upstream.empty()) upstreams_[route.upstream]->count_window(route.retry.budget.window);
+    if (!route.upstream.empty())
+      upstreams_[route.upstream]->count_window(route.retry.budget.window);
   }
 }
 

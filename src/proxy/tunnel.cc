@@ -46,8 +46,9 @@ runtime::Task<bool> pump(net::Stream& from, net::Stream& to, Shared& shared, std
 
 }  // namespace
 
-runtime::Task<bool> run_tunnel(net::Stream& client, net::Stream& upstream, const TunnelLimits& limits,
-                               runtime::Context& context, TunnelCounts& counts) {
+runtime::Task<bool> run_tunnel(net::Stream& client, net::Stream& upstream,
+                               const TunnelLimits& limits, runtime::Context& context,
+                               TunnelCounts& counts) {
   Shared shared{limits, context, context.now()};
   runtime::Task<bool> up = pump(client, upstream, shared, counts.to_upstream);
   runtime::Task<bool> down = pump(upstream, client, shared, counts.to_client);

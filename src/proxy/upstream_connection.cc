@@ -72,8 +72,8 @@ class EndpointPool::Graveyard final : private runtime::Timer {
   std::vector<std::unique_ptr<UpstreamConnection>> buried_;
 };
 
-/// One acquire() that waits until a connection may be opened, or until one is handed over. Other threads
-/// reach it through `cell`, which outlives it.
+/// One acquire() that waits until a connection may be opened, or until one is handed over. Other
+/// threads reach it through `cell`, which outlives it.
 struct EndpointPool::Waiter {
   explicit Waiter(EndpointPool& owner)
       : pool(owner), signal(owner.context_.timers), cell(std::make_shared<Waiter*>(this)) {
@@ -182,7 +182,8 @@ Lease EndpointPool::take_idle(bool certain) {
   while (!idle_.empty()) {
     UpstreamConnection& last = *idle_.back();
     net::Stream& stream = last.stream();
-    const bool alive = certain ? stream.still_quiet() : stream.open_for_input() && stream.input().empty();
+    const bool alive =
+        certain ? stream.still_quiet() : stream.open_for_input() && stream.input().empty();
     if (!alive) {
       take_out(last).reset();
       continue;
@@ -196,7 +197,8 @@ Lease EndpointPool::take_idle(bool certain) {
   return {};
 }
 
-runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh, std::optional<Duration> connect_timeout,
+runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh,
+                                                   std::optional<Duration> connect_timeout,
                                                    TimePoint deadline) {
   if (!fresh) {
     Lease idle = take_idle(false);
@@ -216,7 +218,8 @@ runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh, std::optional<Dur
   Result<std::unique_ptr<net::Stream>> stream = co_await connect(connect_deadline);
   if (!stream) {
     if (connect_deadline == deadline && context_.now() >= deadline) {
-      co_return unexpected(Error{ErrorType::http_response_timeout, "the time for the request was over while connecting"});
+      co_return unexpected(Error{ErrorType::http_response_timeout,
+                                 "the time for the request was over while connecting"});
     }
     co_return unexpected(std::move(stream.error()));
   }
@@ -224,20 +227,21 @@ runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh, std::optional<Dur
   co_return Result<Lease>(lease(std::make_unique<UpstreamConnection>(std::move(*stream), *this)));
 }
 
-runtime::Task<Result<void>> EndpointPool::wait_for_place(TimePoint deadline,
-                                                         std::unique_ptr<UpstreamConnection>& handed) {
+runtime::Task<Result<void>> EndpointPool::wait_for_place(
+    TimePoint deadline, std::unique_ptr<UpstreamConnection>& handed) {
   Waiter waiter(*this);
   if (!shared_->enqueue(waiter.ticket)) {
-    co_return unexpected(Error{ErrorType::connection_limit_reached,
-                               "the pool of the upstream is full and enough requests wait already"});
+    co_return unexpected(
+        Error{ErrorType::connection_limit_reached,
+              "the pool of the upstream is full and enough requests wait already"});
   }
   while (!waiter.granted && !waiter.handed) {
     const bool in_time =
         co_await runtime::wait_for(waiter.signal.signal(), context_.timers, deadline);
     if (!in_time && !waiter.granted && !waiter.handed) {
-      co_return unexpected(Error{ErrorType::http_response_timeout,
-                                 "the time for the request was over while it waited for a connection",
-                                 true});
+      co_return unexpected(
+          Error{ErrorType::http_response_timeout,
+                "the time for the request was over while it waited for a connection", true});
     }
   }
   waiter.granted = false;
@@ -246,15 +250,16 @@ runtime::Task<Result<void>> EndpointPool::wait_for_place(TimePoint deadline,
 }
 
 runtime::Task<Result<std::unique_ptr<net::Stream>>> EndpointPool::connect(TimePoint deadline) {
-  if (endpoint_.endpoint.is_named() && context_.now() >= addresses_good_until_ && background_.empty()) {
+  if (endpoint_.endpoint.is_named() && context_.now() >= addresses_good_until_ &&
+      background_.empty()) {
     background_.spawn(look_up());
   }
   if (addresses_.empty()) {
     Result<void> found = co_await wait_for_addresses(deadline);
     if (!found) co_return unexpected(std::move(found.error()));
   }
-  // A copy, for a refresh may replace the list meanwhile. Each address gets its share of the time, so that
-  // one that swallows packets does not use up the turn of those behind it.
+  // A copy, for a refresh may replace the list meanwhile. Each address gets its share of the time,
+  // so that one that swallows packets does not use up the turn of those behind it.
   const std::vector<net::Address> addresses = addresses_;
   std::size_t left = addresses.size();
   for (const net::Address& address : addresses) {
@@ -268,8 +273,8 @@ runtime::Task<Result<std::unique_ptr<net::Stream>>> EndpointPool::connect(TimePo
   co_return unexpected(Error{ErrorType::dns_error, "the name has no address"});
 }
 
-/// One look-up at a time, with a patience of its own: a name server slower than a request's connect time-out
-/// still gives the next request its answer. A failure keeps the last good one.
+/// One look-up at a time, with a patience of its own: a name server slower than a request's connect
+/// time-out still gives the next request its answer. A failure keeps the last good one.
 runtime::Task<void> EndpointPool::look_up() {
   const net::Endpoint& endpoint = endpoint_.endpoint;
   const TimePoint deadline = context_.now() + look_up_patience;
@@ -293,7 +298,8 @@ runtime::Task<Result<void>> EndpointPool::wait_for_addresses(TimePoint deadline)
   while (addresses_.empty() && !background_.empty() && look_ups_ == before) {
     const bool in_time = co_await runtime::wait_for(looked_up.signal(), context_.timers, deadline);
     if (!in_time) {
-      co_return unexpected(Error{ErrorType::dns_timeout, "the name could not be looked up in time"});
+      co_return unexpected(
+          Error{ErrorType::dns_timeout, "the name could not be looked up in time"});
     }
   }
   if (addresses_.empty()) co_return unexpected(look_up_error_);
@@ -318,7 +324,8 @@ void EndpointPool::put_back(std::unique_ptr<UpstreamConnection> connection) {
   HOLDFAST_ASSERT(in_flight_ > 0);
   const bool worn_out = options_.max_requests && connection->exchanges_ >= *options_.max_requests;
   const net::Stream& stream = connection->stream();
-  if (retired_ || worn_out || !stream.open_for_input() || !stream.input().empty() || stream.sending()) {
+  if (retired_ || worn_out || !stream.open_for_input() || !stream.input().empty() ||
+      stream.sending()) {
     discard(std::move(connection));
     return;
   }

@@ -47,7 +47,7 @@ void* allocate_frame(std::size_t size) {
   const std::size_t index = class_of(size);
   if (!keeps_frames || index >= class_count) return ::operator new(size);
   FrameClass& frames = free_frames[index];
-  if (frames.first == nullptr) return ::operator new(index * class_bytes);
+  if (frames.first == nullptr) return ::operator new(index* class_bytes);
   FreeFrame* frame = frames.first;
   frames.first = frame->next;
   --frames.count;

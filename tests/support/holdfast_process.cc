@@ -51,6 +51,7 @@ std::string Holdfast::complete(std::string_view text) const {
 Holdfast::Holdfast(std::string_view text, RunOptions options)
     : address_("127.0.0.1:" + std::to_string(free_port())),
       admin_address_("127.0.0.1:" + std::to_string(free_port())) {
+  for (const auto& [name, content] : options.files) folder_.write(name, content);
   write_config(text);
   const std::string whole = complete(text);
   address_ = listen_address(whole, "[[listener]]");
@@ -62,6 +63,7 @@ Holdfast::Holdfast(std::string_view text, RunOptions options)
 }
 
 Holdfast::~Holdfast() {
+  if (!expect_clean_end_) return;
   if (process_->running()) process_->signal(SIGTERM);
   const auto code = process_->wait_for_exit(10s);
   const std::string log = process_->standard_error().text();
@@ -147,6 +149,12 @@ int Holdfast::stop() {
   signal(SIGTERM);
   return process_->wait_for_exit().value_or(-1);
 }
+
+#ifdef HOLDFAST_SANITIZED
+const bool built_with_sanitizers = true;
+#else
+const bool built_with_sanitizers = false;
+#endif
 
 std::string holdfast_binary() {
   const char* other = std::getenv("HOLDFAST_BINARY");

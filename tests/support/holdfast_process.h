@@ -33,6 +33,8 @@ struct RunOptions {
   Environment environment = {};
   Output standard_output = Output::captured;
   bool wait_until_ready = true;
+  /// Written into the configuration's folder first: name and text.
+  std::vector<std::pair<std::string, std::string>> files = {};
 };
 
 class Holdfast {
@@ -89,6 +91,8 @@ class Holdfast {
   /// SIGTERM, and the exit code.
   int stop();
   ChildProcess& process() { return *process_; }
+  /// The test has ended it in a way that need not be 0.
+  void ended_as_expected() { expect_clean_end_ = false; }
   const TemporaryFolder& folder() const { return folder_; }
   const std::string& config_path() const { return config_path_; }
   /// The whole text as it was written.
@@ -103,7 +107,11 @@ class Holdfast {
   std::string admin_address_;
   std::string config_path_;
   std::unique_ptr<ChildProcess> process_;
+  bool expect_clean_end_ = true;
 };
+
+/// True if this build of the tests, and so the binary's too, runs under a sanitizer.
+extern const bool built_with_sanitizers;
 
 /// The binary under test, and one run of it to its end.
 std::string holdfast_binary();

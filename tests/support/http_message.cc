@@ -135,6 +135,7 @@ std::string Headers::text() const {
 bool WireReader::fill() {
   const std::string more = socket_.receive(64 * 1024, within_);
   buffer_ += more;
+  if (received_.size() < max_head) received_ += more;
   return !more.empty();
 }
 

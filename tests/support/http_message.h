@@ -82,12 +82,15 @@ class WireReader {
   std::string read_exactly(std::size_t count);
   std::string read_to_end();
   const std::string& unread() const { return buffer_; }
+  /// The first bytes that ever came, at most a mebibyte.
+  const std::string& received() const { return received_; }
 
  private:
   bool fill();
 
   Socket& socket_;
   std::string buffer_;
+  std::string received_;
   Milliseconds within_ = patience;
 };
 

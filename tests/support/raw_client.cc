@@ -74,12 +74,15 @@ std::string RawClient::read_to_end(Fault* fault) {
 }
 
 Fault RawClient::wait_for_close(Milliseconds within) {
+  Fault fault = Fault::malformed;
+  reader_.set_patience(within);
   try {
-    reader_.set_patience(within);
-    return reader_.wait_for_byte() ? Fault::malformed : Fault::end;
+    if (!reader_.wait_for_byte()) fault = Fault::end;
   } catch (const WireError& error) {
-    return error.fault();
+    fault = error.fault();
   }
+  reader_.set_patience(patience);
+  return fault;
 }
 
 Response fetch(std::string_view address, std::string_view target, const Headers& headers,

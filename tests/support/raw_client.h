@@ -15,6 +15,8 @@ class RawClient {
  public:
   explicit RawClient(std::string_view address, int receive_buffer = 0)
       : socket_(Socket::connect(address, receive_buffer)) {}
+  RawClient(const RawClient&) = delete;
+  RawClient& operator=(const RawClient&) = delete;
 
   void send(std::string_view bytes) { socket_.send(bytes); }
   /// Sends, and does not mind if the peer has already closed or reset.

@@ -1,6 +1,7 @@
 # What the integration suites stand on: sockets, a strict HTTP reader, a scripted upstream and the
 # binary as a child process. It shares no code with the product.
 add_library(holdfast_test_support STATIC
+  ${CMAKE_CURRENT_LIST_DIR}/checks.cc
   ${CMAKE_CURRENT_LIST_DIR}/child_process.cc
   ${CMAKE_CURRENT_LIST_DIR}/holdfast_process.cc
   ${CMAKE_CURRENT_LIST_DIR}/http_message.cc
@@ -10,10 +11,13 @@ add_library(holdfast_test_support STATIC
   ${CMAKE_CURRENT_LIST_DIR}/socket.cc)
 target_include_directories(holdfast_test_support PUBLIC ${CMAKE_SOURCE_DIR})
 target_link_libraries(holdfast_test_support PUBLIC holdfast_flags Threads::Threads
-  nlohmann_json::nlohmann_json)
+  nlohmann_json::nlohmann_json PkgConfig::RE2)
 if(TARGET holdfast)
   target_compile_definitions(holdfast_test_support PRIVATE
     HOLDFAST_BINARY="$<TARGET_FILE:holdfast>")
 else()
   target_compile_definitions(holdfast_test_support PRIVATE HOLDFAST_BINARY="holdfast")
+endif()
+if(HOLDFAST_SANITIZE)
+  target_compile_definitions(holdfast_test_support PRIVATE HOLDFAST_SANITIZED)
 endif()

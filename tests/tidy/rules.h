@@ -28,7 +28,8 @@ Findings check_lambda_coroutines(const Source& source);
 // --- shape.cc: how files look ---
 /// No mark that says that work is left.
 Findings check_marks(const Source& source);
-/// No line over 100 columns, no tab, no space at a line's end, no file over 600 lines (a test: 800).
+/// No line over 100 columns, no tab, no space at a line's end, no file over 600 lines (a test:
+/// 800).
 Findings check_size(const Source& source);
 /// A header opens with a comment that says what it is, and has #pragma once.
 Findings check_header_opening(const Source& source);

@@ -30,6 +30,7 @@ constexpr std::array without_source{
 };
 constexpr std::array without_header{
     Exception{"app/main", "the program"},
+    Exception{"proxy/exchange_answer", "the second half of proxy/exchange"},
 };
 constexpr std::array without_test{
     Exception{"app/admin", whole_program},
@@ -44,16 +45,9 @@ constexpr std::array without_test{
     Exception{"base/time", values},
     Exception{"http/message", values},
     Exception{"net/network", values},
-    Exception{"proxy/cluster", whole_program},
+    Exception{"proxy/attempt", "tests of proxy/exchange are tests of its attempts"},
     Exception{"proxy/config", values},
-    Exception{"proxy/connection_set", whole_program},
-    Exception{"proxy/downstream", whole_program},
-    Exception{"proxy/exchange", whole_program},
     Exception{"proxy/observer", values},
-    Exception{"proxy/proxy", whole_program},
-    Exception{"proxy/request_body", whole_program},
-    Exception{"proxy/tunnel", whole_program},
-    Exception{"proxy/upstream_connection", whole_program},
     Exception{"runtime/context", values},
 };
 

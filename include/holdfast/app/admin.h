@@ -1,8 +1,10 @@
-// The admin listener: /healthz /readyz /metrics /config /routes /upstreams, on the main thread's loop.
+// The admin listener: /healthz /readyz /metrics /config /routes /upstreams, on the main thread's
+// loop.
 //
-// Contract: a Handler like the proxy's, so the wire is read by the same parser under the same limits.
-// A Host that is no IP literal, not localhost and not in admin.hosts gets 403: a web page that rebinds its
-// name to this address must not read it. Answers are made when they are asked for; nothing is cached.
+// Contract: a Handler like the proxy's, so the wire is read by the same parser under the same
+// limits. A Host that is no IP literal, not localhost and not in admin.hosts gets 403: a web page
+// that rebinds its name to this address must not read it. Answers are made when they are asked for;
+// nothing is cached.
 #pragma once
 
 #include <functional>

@@ -5,8 +5,8 @@
 
 namespace holdfast::app {
 
-/// CPUs this process may use: its affinity, bounded by a cgroup's quota (v2 cpu.max, v1 cfs_quota_us),
-/// rounded up; at least 1.
+/// CPUs this process may use: its affinity, bounded by a cgroup's quota (v2 cpu.max, v1
+/// cfs_quota_us), rounded up; at least 1.
 int usable_cpus();
 
 /// Raises RLIMIT_NOFILE to its hard limit and returns it.

@@ -1,8 +1,8 @@
 // The running program: `holdfast run`.
 //
-// The main thread has a loop of its own for signals, reloads and the admin listener; the workers do the
-// rest. A reload reads and checks the file off the loops, opens what is new, and only then tells the
-// workers: whatever goes wrong before leaves the old configuration whole.
+// The main thread has a loop of its own for signals, reloads and the admin listener; the workers do
+// the rest. A reload reads and checks the file off the loops, opens what is new, and only then
+// tells the workers: whatever goes wrong before leaves the old configuration whole.
 #pragma once
 
 #include <string>
@@ -15,8 +15,8 @@ struct RunOptions {
   std::string commit;
 };
 
-/// Runs until SIGTERM or SIGINT has drained it. Returns the exit code: 0 done, 1 the configuration is
-/// wrong, 3 the machine refused (a port is taken).
+/// Runs until SIGTERM or SIGINT has drained it. Returns the exit code: 0 done, 1 the configuration
+/// is wrong, 3 the machine refused (a port is taken).
 int run(const RunOptions& options);
 
 }  // namespace holdfast::app

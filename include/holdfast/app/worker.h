@@ -1,9 +1,9 @@
-// Worker: one thread with its event loop, listeners, client connections, pools and exchanges. Nothing on
-// a request's path leaves it.
+// Worker: one thread with its event loop, listeners, client connections, pools and exchanges.
+// Nothing on a request's path leaves it.
 //
-// Contract: made and destroyed on the main thread; all other functions post to the worker's own thread and
-// return at once, unless they say otherwise. The destructor stops and joins the thread; connections that
-// are still open are cut.
+// Contract: made and destroyed on the main thread; all other functions post to the worker's own
+// thread and return at once, unless they say otherwise. The destructor stops and joins the thread;
+// connections that are still open are cut.
 #pragma once
 
 #include <atomic>
@@ -32,7 +32,8 @@ class ConnectionGate {
   void leave();
   void set_limit(std::uint64_t limit);
 
-  /// Registers a worker's wake-up; called on any thread when a place may be free after enter() failed.
+  /// Registers a worker's wake-up; called on any thread when a place may be free after enter()
+  /// failed.
   void on_free(const void* owner, std::function<void()> wake);
   /// Afterwards the owner's wake-up is never called again.
   void forget(const void* owner);
@@ -62,7 +63,8 @@ struct WorkerUpdate {
 
 class Worker {
  public:
-  /// `on_drained` is called on the worker's thread after drain(), when its last connection has ended.
+  /// `on_drained` is called on the worker's thread after drain(), when its last connection has
+  /// ended.
   Worker(int number, proxy::SharedUpstreams& upstreams, Metrics& metrics, LogSink& access_sink,
          Logger& logger, const proxy::LogConfig& log, ConnectionGate& gate,
          std::function<void()> on_drained);

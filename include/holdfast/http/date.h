@@ -12,11 +12,12 @@ namespace holdfast::http {
 /// Appends IMF-fixdate: "Sun, 06 Nov 1994 08:49:37 GMT" (29 characters).
 void append_http_date(std::string& out, WallTime time);
 
-/// All three forms: IMF-fixdate, RFC 850, asctime. A two-digit year more than 50 years ahead of `now`
-/// is in the past. nullopt for anything else.
+/// All three forms: IMF-fixdate, RFC 850, asctime. A two-digit year more than 50 years ahead of
+/// `now` is in the past. nullopt for anything else.
 std::optional<WallTime> parse_http_date(std::string_view text, WallTime now);
 
-/// Seconds (1*DIGIT) or a date, as a delay from `now`; a past date is no delay. nullopt if it is neither.
+/// Seconds (1*DIGIT) or a date, as a delay from `now`; a past date is no delay. nullopt if it is
+/// neither.
 std::optional<Duration> parse_retry_after(std::string_view value, WallTime now);
 
 }  // namespace holdfast::http

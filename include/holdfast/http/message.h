@@ -29,7 +29,8 @@ struct RequestHead {
   std::string_view target;
   std::string_view path;   // target up to '?'
   std::string_view query;  // after '?', "" if there is none
-  /// Host as the client means it: the target's authority where it was absolute, else the Host field.
+  /// Host as the client means it: the target's authority where it was absolute, else the Host
+  /// field.
   /// "" only for HTTP/1.0 without Host.
   std::string_view authority;
   int minor_version = 1;  // 1 or 0

@@ -57,8 +57,8 @@ struct Endpoint {
   enum class Scheme : std::uint8_t { http, https, unix_socket } scheme = Scheme::http;
   std::string host;  // without brackets; "" for unix
   std::uint16_t port = 0;
-  std::string path;                 // of a unix socket
-  std::optional<Address> address;   // set if no look-up is needed: an IP or a unix path
+  std::string path;                // of a unix socket
+  std::optional<Address> address;  // set if no look-up is needed: an IP or a unix path
 
   /// "http://host[:port]", "https://host[:port]" or "unix:/path"; nothing may follow the authority
   /// but one "/". nullopt otherwise.

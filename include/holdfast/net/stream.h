@@ -63,8 +63,8 @@ class Stream {
   /// (false).
   runtime::Wait until_input(TimePoint deadline);
 
-  /// Asks the kernel: false if the peer has closed or sent something that has not been delivered yet. For
-  /// an idle connection about to carry what must not be repeated; costs a system call.
+  /// Asks the kernel: false if the peer has closed or sent something that has not been delivered
+  /// yet. For an idle connection about to carry what must not be repeated; costs a system call.
   virtual bool still_quiet() { return open_for_input() && input().empty(); }
 
   // -- output

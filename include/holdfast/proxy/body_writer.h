@@ -1,7 +1,9 @@
-// How a body leaves holdfast, towards the client as towards the upstream: pieces as they come, framed.
+// How a body leaves holdfast, towards the client as towards the upstream: pieces as they come,
+// framed.
 //
-// Contract: pure but for the Stream it writes to. One call is one send(): the head that may stand in front,
-// the pieces and their frame go to the kernel together, without a copy unless there are very many pieces.
+// Contract: pure but for the Stream it writes to. One call is one send(): the head that may stand
+// in front, the pieces and their frame go to the kernel together, without a copy unless there are
+// very many pieces.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +27,8 @@ struct TrailerPass {
   std::span<const std::string> allowed;
 };
 
-/// Sends `head` (may be empty) and then `pieces` of a body in that mode; `last` ends the body. Returns the
-/// body's bytes sent, without framing: 0 for BodyMode::none, whatever the pieces hold.
+/// Sends `head` (may be empty) and then `pieces` of a body in that mode; `last` ends the body.
+/// Returns the body's bytes sent, without framing: 0 for BodyMode::none, whatever the pieces hold.
 /// REQUIRES: !stream.sending().
 std::uint64_t write_body(net::Stream& stream, std::string_view head, BodyMode mode, Pieces pieces,
                          bool last, const TrailerPass& trailers);

@@ -1,8 +1,8 @@
-// Cluster: one upstream as one worker sees it under one configuration: its endpoints' pools, the balancer,
-// and what is shared with the other workers.
+// Cluster: one upstream as one worker sees it under one configuration: its endpoints' pools, the
+// balancer, and what is shared with the other workers.
 //
-// Generation: one configuration in use by one worker. Exchanges pin the generation they began with; it is
-// destroyed when a newer one is in place and nobody pins it (a plain count: one thread).
+// Generation: one configuration in use by one worker. Exchanges pin the generation they began with;
+// it is destroyed when a newer one is in place and nobody pins it (a plain count: one thread).
 //
 // Contract: single-threaded, except PublishedConfig, which is immutable and shared by all workers.
 #pragma once
@@ -70,8 +70,8 @@ struct PublishedConfig {
 
 struct RouteState {
   const RouteConfig* config = nullptr;
-  Cluster* cluster = nullptr;                // nullptr: the route responds by itself
-  std::vector<Cluster*> fallback_clusters;   // one for each fallback; nullptr for static ones
+  Cluster* cluster = nullptr;               // nullptr: the route responds by itself
+  std::vector<Cluster*> fallback_clusters;  // one for each fallback; nullptr for static ones
   Slot slot = 0;
 };
 

@@ -1,9 +1,9 @@
 // Config: everything the configuration file says, checked and resolved, as plain values.
 //
-// Contract: built by app/config_loader, immutable afterwards, shared by all workers through one pointer.
-// Every route holds its effective policies: [defaults], [upstream.NAME] and [[route]] are merged, key by
-// key, when the file is read, so that nothing is looked up in a request's path. std::nullopt means "off".
-// The defaults here are contract.md §2's; a test compares the two.
+// Contract: built by app/config_loader, immutable afterwards, shared by all workers through one
+// pointer. Every route holds its effective policies: [defaults], [upstream.NAME] and [[route]] are
+// merged, key by key, when the file is read, so that nothing is looked up in a request's path.
+// std::nullopt means "off". The defaults here are contract.md §2's; a test compares the two.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // ConnectionSet: the client connections of one loop: it serves each until it ends.
 //
-// Contract: single-threaded. drain() closes those that are idle and lets the others finish (their handler
-// says Connection: close while draining); cut() ends them all at once. The destructor cuts.
+// Contract: single-threaded. drain() closes those that are idle and lets the others finish (their
+// handler says Connection: close while draining); cut() ends them all at once. The destructor cuts.
 #pragma once
 
 #include <cstddef>

@@ -1,19 +1,22 @@
-// DownstreamConnection: one client connection, from its first byte to its close. It reads requests one
-// after the other, hands each to a Handler as a Transaction, and keeps the order of pipelined ones simply
-// by not looking at the next before the last is answered.
+// DownstreamConnection: one client connection, from its first byte to its close. It reads requests
+// one after the other, hands each to a Handler as a Transaction, and keeps the order of pipelined
+// ones simply by not looking at the next before the last is answered.
 //
-// Contract: single-threaded. run() ends when the connection has ended; the object must outlive it. To
-// cancel is to destroy run()'s task. The Handler is the only thing that knows what a request is for: the
-// proxy has one, the admin listener another.
+// Contract: single-threaded. run() ends when the connection has ended; the object must outlive it.
+// To cancel is to destroy run()'s task. The Handler is the only thing that knows what a request is
+// for: the proxy has one, the admin listener another.
 //
 // How each end is handled:
 //   FIN between requests, idle_timeout      closed without a word
 //   header_timeout                          408, closed
-//   a request that cannot be read           its problem, Connection: close, lingering close: what the
-//                                           client still sends is read and dropped for a moment, so that a
-//                                           reset does not take the answer away (RFC 9112 §9.6)
-//   the stream fails while a request is     its handler is cancelled: the work for a client that is gone
-//   being handled                           ends. A FIN alone is no failure: it may be a half-close
+//   a request that cannot be read           its problem, Connection: close, lingering close: what
+//   the
+//                                           client still sends is read and dropped for a moment, so
+//                                           that a reset does not take the answer away (RFC 9112
+//                                           §9.6)
+//   the stream fails while a request is     its handler is cancelled: the work for a client that is
+//   gone being handled                           ends. A FIN alone is no failure: it may be a
+//   half-close
 #pragma once
 
 #include <cstdint>
@@ -45,8 +48,8 @@ struct DownstreamOptions {
 
 DownstreamOptions downstream_options(const ServerConfig& server);
 
-/// Waits until everything is with the kernel; false if the stream failed, if its peer took nothing for
-/// `idle`, or at `end`.
+/// Waits until everything is with the kernel; false if the stream failed, if its peer took nothing
+/// for `idle`, or at `end`.
 runtime::Task<bool> drained(net::Stream& stream, std::optional<Duration> idle, TimePoint end,
                             const runtime::Context& context);
 
@@ -75,16 +78,17 @@ class Transaction {
   int status() const { return status_; }
   std::uint64_t bytes_out() const { return bytes_out_; }
 
-  /// True if the connection will be closed after this answer (the client's wish, its HTTP/1.0, a drain,
-  /// a body that is not worth reading to its end). Asked before the head is composed.
+  /// True if the connection will be closed after this answer (the client's wish, its HTTP/1.0, a
+  /// drain, a body that is not worth reading to its end). Asked before the head is composed.
   bool closes();
   /// From now on closes() is true.
   void close_after() { must_close_ = true; }
 
-  /// The head in head_buffer() is the answer's, with this status; it goes out with the first write().
+  /// The head in head_buffer() is the answer's, with this status; it goes out with the first
+  /// write().
   void begin(int status, BodyMode mode);
-  /// Hands pieces of the body to the stream, framed; `last` ends the body. What the kernel does not take
-  /// is queued: look at stream().sending() and wait before the next write.
+  /// Hands pieces of the body to the stream, framed; `last` ends the body. What the kernel does not
+  /// take is queued: look at stream().sending() and wait before the next write.
   void write(Pieces pieces, bool last, const TrailerPass& trailers = {});
   /// The answer cannot be completed: the client must see that (reset, no clean end).
   void cut();
@@ -92,7 +96,8 @@ class Transaction {
   /// True if the answer was written to its end.
   bool finished() const { return finished_; }
 
-  /// Waits until everything is with the kernel; false if the client is gone or took nothing for `idle`.
+  /// Waits until everything is with the kernel; false if the client is gone or took nothing for
+  /// `idle`.
   runtime::Task<bool> flush(std::optional<Duration> idle);
 
   /// A whole answer of holdfast's own. Ends with the answer sent, or the client gone.
@@ -124,8 +129,8 @@ class Handler {
   virtual ~Handler() = default;
   /// Answers one request. Cancelled (destroyed) if the client goes away.
   virtual runtime::Task<void> handle(Transaction& transaction) = 0;
-  /// A request that could not be read; the connection answers `error` by itself after this call. The head
-  /// may be missing (`head` is nullptr).
+  /// A request that could not be read; the connection answers `error` by itself after this call.
+  /// The head may be missing (`head` is nullptr).
   virtual void refused(Transaction& transaction, const http::RequestHead* head,
                        const http::RequestError& error) = 0;
   /// The id for a problem's body, when there is none yet.
@@ -138,8 +143,8 @@ class Handler {
 
 class DownstreamConnection {
  public:
-  DownstreamConnection(std::unique_ptr<net::Stream> stream, std::string_view listener, Handler& handler,
-                       runtime::Context& context);
+  DownstreamConnection(std::unique_ptr<net::Stream> stream, std::string_view listener,
+                       Handler& handler, runtime::Context& context);
   DownstreamConnection(const DownstreamConnection&) = delete;
   DownstreamConnection& operator=(const DownstreamConnection&) = delete;
 

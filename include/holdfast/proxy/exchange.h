@@ -1,19 +1,19 @@
-// Exchange: the life of one request, from its head to the end of its answer. It reads top to bottom in
-// exchange.cc, a stage after the other:
+// Exchange: the life of one request, from its head to the end of its answer. It reads top to bottom
+// in exchange.cc, a stage after the other:
 //
 //   run        routes; answers what needs no upstream
-//   proxied    the whole of an upstream's exchange: attempts, then an answer, a fallback or an error
-//   retried    attempts until one stands (policy/retry.h decides, the budget allows)
+//   proxied    the whole of an upstream's exchange: attempts, then an answer, a fallback or an
+//   error retried    attempts until one stands (policy/retry.h decides, the budget allows)
 //   attempted  one attempt, or two when hedging
 //   attempt    breaker's permit, endpoint, connection, request, head of the response
 //   deliver    the response to the client, its body as it comes
 //
-// The breaker stands inside the retry: each attempt asks it and reports to it, so a breaker that opens
-// ends the retries. Stages speak through the Attempt they fill. An Error becomes a response in one place,
-// answer_error().
+// The breaker stands inside the retry: each attempt asks it and reports to it, so a breaker that
+// opens ends the retries. Stages speak through the Attempt they fill. An Error becomes a response
+// in one place, answer_error().
 //
-// Contract: single-threaded. Destroying run()'s task at any moment is a client that has gone: permits go
-// back, connections in use close, nothing is counted for or against the upstream.
+// Contract: single-threaded. Destroying run()'s task at any moment is a client that has gone:
+// permits go back, connections in use close, nothing is counted for or against the upstream.
 #pragma once
 
 #include <array>
@@ -24,53 +24,13 @@
 #include <vector>
 
 #include "holdfast/base/uuid.h"
+#include "holdfast/proxy/attempt.h"
 #include "holdfast/proxy/cluster.h"
 #include "holdfast/proxy/downstream.h"
 #include "holdfast/proxy/tunnel.h"
 #include "holdfast/runtime/task.h"
 
 namespace holdfast::proxy {
-
-/// One attempt: what it holds and what became of it. Its destructor gives everything back.
-class Attempt {
- public:
-  Attempt(Cluster& cluster, Services& services) : cluster_(cluster), services_(services) {}
-  Attempt(const Attempt&) = delete;
-  Attempt& operator=(const Attempt&) = delete;
-  ~Attempt() { settle(policy::Breaker::Outcome::ignored); }
-
-  /// Asks the breaker. False: it is not closed, and error is set.
-  bool admit(TimePoint now);
-  /// Tells the breaker how the call ended; the first word counts.
-  void settle(policy::Breaker::Outcome outcome);
-  /// What settle() shall say of a failure.
-  void settle_failure(ErrorType type);
-  /// Tells the Observer about the attempt; the first call counts. Neither a status nor an error: cancelled.
-  void record(http::Method method);
-
-  Cluster& cluster() const { return cluster_; }
-  bool has_response() const { return status != 0; }
-  bool is_probe() const { return permit_ && permit_->probe; }
-
-  EndpointPool* pool = nullptr;
-  Lease lease;
-  TimePoint started{};
-  Duration latency{};
-  int status = 0;                         // of the response whose head the lease's parser holds
-  std::optional<Error> error;             // the attempt failed
-  std::optional<BodyFailure> client_failure;  // the client's body failed: the exchange is over
-  std::optional<Duration> retry_after;    // when an open breaker may admit again
-  bool request_sent = false;              // all of the request is with the kernel
-  bool stale = false;                     // a pooled connection that had closed meanwhile
-
- private:
-  void report(const Transitions& transitions);
-
-  Cluster& cluster_;
-  Services& services_;
-  std::optional<policy::Breaker::Permit> permit_;
-  bool recorded_ = false;
-};
 
 class Exchange {
  public:

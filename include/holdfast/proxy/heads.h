@@ -1,8 +1,9 @@
 // Heads: the header sections that holdfast sends, towards the upstream and towards the client.
 //
-// Pure functions from what was read to the bytes that are written; RFC 9110 §7.6 and contract §3 are the
-// rules: hop-by-hop fields and those that Connection names go, Via comes, X-Forwarded-* and X-Request-Id
-// are set, one canonical framing field is written. All other fields pass byte for byte, in their order.
+// Pure functions from what was read to the bytes that are written; RFC 9110 §7.6 and contract §3
+// are the rules: hop-by-hop fields and those that Connection names go, Via comes, X-Forwarded-* and
+// X-Request-Id are set, one canonical framing field is written. All other fields pass byte for
+// byte, in their order.
 #pragma once
 
 #include <cstdint>
@@ -21,37 +22,38 @@ namespace holdfast::proxy {
 /// What one attempt adds to the client's request.
 struct RequestEdits {
   std::string_view server_name;
-  std::string_view host;           // the Host to send
-  std::string_view client_ip;      // of the peer; "" for a unix socket's
-  bool peer_trusted = false;       // its X-Forwarded-* are believed and appended to
+  std::string_view host;       // the Host to send
+  std::string_view client_ip;  // of the peer; "" for a unix socket's
+  bool peer_trusted = false;   // its X-Forwarded-* are believed and appended to
   std::string_view request_id;
   std::string_view strip_prefix;
-  const RewriteConfig* rewrite = nullptr;     // nullptr: nothing to set or to remove
-  std::string_view deadline_header;           // "" for none
-  std::optional<Duration> deadline;           // what is left, for that header
-  std::string_view upgrade;                   // the protocol to ask for; "" for none
+  const RewriteConfig* rewrite = nullptr;  // nullptr: nothing to set or to remove
+  std::string_view deadline_header;        // "" for none
+  std::optional<Duration> deadline;        // what is left, for that header
+  std::string_view upgrade;                // the protocol to ask for; "" for none
   BodyMode body = BodyMode::none;
   std::uint64_t body_length = 0;
-  std::span<const std::string> trailers;      // names that may follow the body
+  std::span<const std::string> trailers;  // names that may follow the body
 };
 
 void append_upstream_head(std::string& out, const http::RequestHead& request,
                           const RequestEdits& edits);
 
-/// The target as the upstream gets it: the path without `prefix`, where it starts with it at a segment's
-/// end ("/v1" off "/v1/x" and "/v1", not off "/v1x").
+/// The target as the upstream gets it: the path without `prefix`, where it starts with it at a
+/// segment's end ("/v1" off "/v1/x" and "/v1", not off "/v1x").
 void append_target(std::string& out, std::string_view target, std::string_view prefix);
 
 /// What holdfast adds to a response that it passes on.
 struct ResponseEdits {
   std::string_view server_name;
-  int attempts = 1;             // more than one is told in Proxy-Status
-  std::string_view fallback_of;  // the cause when this is a fallback's answer: "error=…" or "received-status=…"
+  int attempts = 1;  // more than one is told in Proxy-Status
+  std::string_view
+      fallback_of;  // the cause when this is a fallback's answer: "error=…" or "received-status=…"
   BodyMode body = BodyMode::none;
   std::uint64_t body_length = 0;
-  bool close = false;            // Connection: close
-  bool switching = false;        // a 101: Connection: upgrade and Upgrade pass
-  WallTime now{};                // for Date where the response has none
+  bool close = false;      // Connection: close
+  bool switching = false;  // a 101: Connection: upgrade and Upgrade pass
+  WallTime now{};          // for Date where the response has none
   std::span<const std::string> trailers;
 };
 
@@ -64,11 +66,11 @@ void append_informational_head(std::string& out, const http::ResponseHead& respo
 /// An answer of holdfast's own.
 struct OwnResponse {
   int status = 500;
-  std::string_view content_type;                  // "" for none
+  std::string_view content_type;                                 // "" for none
   std::span<const std::pair<std::string, std::string>> headers;  // from the configuration
-  std::optional<std::int64_t> retry_after;        // seconds
-  std::string_view proxy_status;                  // parameters after the name: "error=…"; "" for none
-  std::string_view allow;                         // for 405
+  std::optional<std::int64_t> retry_after;                       // seconds
+  std::string_view proxy_status;  // parameters after the name: "error=…"; "" for none
+  std::string_view allow;         // for 405
   bool no_store = true;
   std::string_view body;
 };

@@ -1,8 +1,8 @@
-// Observer: what the path of a request tells about itself. One for each worker; metrics and the access
-// log implement it, and nothing on the path knows either.
+// Observer: what the path of a request tells about itself. One for each worker; metrics and the
+// access log implement it, and nothing on the path knows either.
 //
-// Contract: called on the worker's loop; must not block, wait or throw. Records hold views that are valid
-// during the call only.
+// Contract: called on the worker's loop; must not block, wait or throw. Records hold views that are
+// valid during the call only.
 #pragma once
 
 #include <cstdint>
@@ -16,17 +16,18 @@
 
 namespace holdfast::proxy {
 
-/// Names are turned into slots when a configuration is put into use, so that counting never compares
-/// strings. A name keeps its slot for the life of the process.
+/// Names are turned into slots when a configuration is put into use, so that counting never
+/// compares strings. A name keeps its slot for the life of the process.
 using Slot = std::uint32_t;
 
 /// One attempt: one request sent, or tried to be sent, to one endpoint.
 struct AttemptRecord {
   Slot upstream = 0;
   http::Method method = http::Method::get;
-  int status = 0;                  // 0 without a response
-  std::optional<ErrorType> error;  // neither: the attempt was cancelled (a hedge lost, the client left)
-  Duration duration{};             // to the end of the response's head, or to the failure
+  int status = 0;  // 0 without a response
+  std::optional<ErrorType>
+      error;            // neither: the attempt was cancelled (a hedge lost, the client left)
+  Duration duration{};  // to the end of the response's head, or to the failure
 };
 
 /// One client request, from its first byte to the end of its answer.
@@ -35,13 +36,13 @@ struct ExchangeRecord {
   std::string_view route_name = "none";
   http::Method method = http::Method::other;
   std::string_view method_text;
-  std::string_view path;  // no query
-  int status = 0;         // 0: the client left before an answer began
+  std::string_view path;      // no query
+  int status = 0;             // 0: the client left before an answer began
   std::string_view upstream;  // "" for none
   std::string_view endpoint;  // of the last attempt
   int attempts = 0;
-  /// The failure behind holdfast's own answer or behind a fallback, or what cut the answer short; for a
-  /// refused request, the problem's name.
+  /// The failure behind holdfast's own answer or behind a fallback, or what cut the answer short;
+  /// for a refused request, the problem's name.
   std::string_view error;
   std::string_view breaker;  // state after the exchange; "" without an upstream
   bool fallback = false;

@@ -1,8 +1,9 @@
-// Proxy: holdfast's main job on one worker: the Handler that turns each request into an Exchange under the
-// configuration in use.
+// Proxy: holdfast's main job on one worker: the Handler that turns each request into an Exchange
+// under the configuration in use.
 //
-// Contract: single-threaded. adopt() puts a configuration into use for the requests that begin afterwards;
-// those in flight keep theirs. REQUIRES: adopt() was called before the first connection is served.
+// Contract: single-threaded. adopt() puts a configuration into use for the requests that begin
+// afterwards; those in flight keep theirs. REQUIRES: adopt() was called before the first connection
+// is served.
 #pragma once
 
 #include <memory>

@@ -1,13 +1,13 @@
 // RequestBody: the body of the request a client is sending, pulled by whoever passes it on.
 //
-// What was received is kept up to a limit, so that an attempt can be repeated: an attempt first sends
-// kept(), then pulls the rest. Nothing is read from the client unless somebody pulls, so a slow upstream
-// slows the client down (the stream's read-ahead aside).
+// What was received is kept up to a limit, so that an attempt can be repeated: an attempt first
+// sends kept(), then pulls the rest. Nothing is read from the client unless somebody pulls, so a
+// slow upstream slows the client down (the stream's read-ahead aside).
 //
-// Contract: single-threaded. pull() gives views that are valid until the next suspension. The clock of
-// min_body_rate runs only while pull() waits for the client: a body that stands still because the
-// upstream does is not the client's fault.
-// Limits: `max_body_bytes` is the parser's; kept bytes are at most keep_limit and one read.
+// Contract: single-threaded. pull() gives views that are valid until the next suspension. The clock
+// of min_body_rate runs only while pull() waits for the client: a body that stands still because
+// the upstream does is not the client's fault. Limits: `max_body_bytes` is the parser's; kept bytes
+// are at most keep_limit and one read.
 #pragma once
 
 #include <cstdint>
@@ -62,7 +62,8 @@ class RequestBody {
   runtime::Task<Result<Pieces, BodyFailure>> pull(std::optional<Duration> idle);
 
   const http::Fields& trailers() const { return parser_.trailers(); }
-  /// True if the client waits for 100 (Continue) and it has not been sent: it may never send the body.
+  /// True if the client waits for 100 (Continue) and it has not been sent: it may never send the
+  /// body.
   bool continue_pending() const { return continue_pending_; }
 
  private:

@@ -1,14 +1,14 @@
 // RouteTable: which route takes a request. The first that matches wins, in the file's order.
 //
-// Contract: immutable after construction, so any number of threads may ask it (each worker holds its
-// own all the same). match() does not allocate for hosts, exact paths and prefixes.
-// A route matches when each condition it has holds: listener; host (exact, or "*.x" for one or more
-// labels before .x; case and port are ignored); path exact, prefix ("/v1" matches "/v1" and "/v1/…",
-// never "/v1x"; a prefix that ends in "/" matches what begins with it), or RE2 search (unanchored) on
-// the path; method; every header with exactly that value (one of several lines is enough).
-// Path matching sees the bytes as they came: nothing is decoded or normalised.
-// Cost: candidates are found by host and path in hash tables, so 1,000 routes cost what ten do; routes
-// with a regular expression, or without host and path, are tried in order.
+// Contract: immutable after construction, so any number of threads may ask it (each worker holds
+// its own all the same). match() does not allocate for hosts, exact paths and prefixes. A route
+// matches when each condition it has holds: listener; host (exact, or "*.x" for one or more labels
+// before .x; case and port are ignored); path exact, prefix ("/v1" matches "/v1" and "/v1/…", never
+// "/v1x"; a prefix that ends in "/" matches what begins with it), or RE2 search (unanchored) on the
+// path; method; every header with exactly that value (one of several lines is enough). Path
+// matching sees the bytes as they came: nothing is decoded or normalised. Cost: candidates are
+// found by host and path in hash tables, so 1,000 routes cost what ten do; routes with a regular
+// expression, or without host and path, are tried in order.
 #pragma once
 
 #include <memory>
@@ -23,8 +23,8 @@ namespace holdfast::proxy {
 
 class RouteTable {
  public:
-  /// Keeps a reference to the routes of `config`, which must outlive the table. The patterns have been
-  /// checked by the loader.
+  /// Keeps a reference to the routes of `config`, which must outlive the table. The patterns have
+  /// been checked by the loader.
   explicit RouteTable(const Config& config);
   ~RouteTable();
   RouteTable(const RouteTable&) = delete;
@@ -52,7 +52,8 @@ class RouteTable {
   std::unique_ptr<Index> index_;
 };
 
-/// The host of an authority as it was written, without its port; the brackets of an IPv6 address stay.
+/// The host of an authority as it was written, without its port; the brackets of an IPv6 address
+/// stay.
 std::string_view host_of(std::string_view authority);
 
 }  // namespace holdfast::proxy

@@ -1,7 +1,8 @@
 // SharedUpstream: what must be one for the whole process and each upstream: its breaker, its retry
 // budgets, its bound on connections. Survives reloads as long as the upstream keeps its name.
 //
-// Contract: thread-safe. Each call takes one mutex for one call of a policy, nothing more; nothing waits.
+// Contract: thread-safe. Each call takes one mutex for one call of a policy, nothing more; nothing
+// waits.
 #pragma once
 
 #include <atomic>
@@ -27,9 +28,9 @@ namespace holdfast::proxy {
 /// Up to three transitions of one call (acquire makes at most one, record at most one).
 using Transitions = std::vector<policy::Breaker::Transition>;
 
-/// A worker's wish for one connection when the bound is reached. `granted` is called once, on any thread,
-/// with the place already taken for this worker and with the upstream's lock held: it must only post to the
-/// worker's loop.
+/// A worker's wish for one connection when the bound is reached. `granted` is called once, on any
+/// thread, with the place already taken for this worker and with the upstream's lock held: it must
+/// only post to the worker's loop.
 struct ConnectionTicket {
   std::function<void()> granted;
   bool queued = false;
@@ -59,13 +60,15 @@ class SharedUpstream {
   bool try_open();
   /// Puts the ticket at the end of the queue; false if max_pending others wait.
   bool enqueue(ConnectionTicket& ticket);
-  /// Takes a ticket out. True if it was queued still; false: it was granted (the place is the caller's).
+  /// Takes a ticket out. True if it was queued still; false: it was granted (the place is the
+  /// caller's).
   bool withdraw(ConnectionTicket& ticket);
   /// Gives a place back; hands it to the first ticket if any waits.
   void closed();
   bool has_waiters() const { return waiters_.load(std::memory_order_relaxed) > 0; }
-  /// Called on another worker's behalf when the bound is reached while idle connections exist elsewhere:
-  /// every worker that registered is asked (on any thread, with the lock held) to close idle ones.
+  /// Called on another worker's behalf when the bound is reached while idle connections exist
+  /// elsewhere: every worker that registered is asked (on any thread, with the lock held) to close
+  /// idle ones.
   void on_pressure(const void* owner, std::function<void()> close_idle);
   void forget_pressure(const void* owner);
 
@@ -97,8 +100,8 @@ class SharedUpstream {
 /// Every upstream by name, over all configurations that are in use.
 class SharedUpstreams {
  public:
-  /// Brings the set in line with a configuration: makes new ones, passes new options to those that stay,
-  /// forgets those whose name is gone (exchanges that still use one keep it alive).
+  /// Brings the set in line with a configuration: makes new ones, passes new options to those that
+  /// stay, forgets those whose name is gone (exchanges that still use one keep it alive).
   void apply(const Config& config);
   std::shared_ptr<SharedUpstream> find(std::string_view name) const;
   std::vector<std::shared_ptr<SharedUpstream>> all() const;

@@ -1,7 +1,8 @@
 // A tunnel: bytes both ways between two streams after a 101 (or CONNECT), until both have ended.
 //
-// Contract: a FIN is passed on, and the other direction goes on until it ends too. A failure of either
-// stream, or `idle` of silence in both directions, ends the tunnel. Memory: one read in flight each way.
+// Contract: a FIN is passed on, and the other direction goes on until it ends too. A failure of
+// either stream, or `idle` of silence in both directions, ends the tunnel. Memory: one read in
+// flight each way.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +25,8 @@ struct TunnelCounts {
 };
 
 /// True if both sides ended; false if it was cut (failure, silence, deadline).
-runtime::Task<bool> run_tunnel(net::Stream& client, net::Stream& upstream, const TunnelLimits& limits,
-                               runtime::Context& context, TunnelCounts& counts);
+runtime::Task<bool> run_tunnel(net::Stream& client, net::Stream& upstream,
+                               const TunnelLimits& limits, runtime::Context& context,
+                               TunnelCounts& counts);
 
 }  // namespace holdfast::proxy

@@ -1,15 +1,15 @@
 // UpstreamConnection and EndpointPool: the connections of one worker to one endpoint.
 //
-// A connection carries one exchange at a time. After a complete answer it goes back to the pool, unless
-// the answer, its owner or a limit says that it ends. Idle connections are watched: the peer's FIN, a byte
-// that nobody asked for (RFC 9112 §9.2) or the idle timeout closes them at once, so that a dead one is
-// rarely picked up.
+// A connection carries one exchange at a time. After a complete answer it goes back to the pool,
+// unless the answer, its owner or a limit says that it ends. Idle connections are watched: the
+// peer's FIN, a byte that nobody asked for (RFC 9112 §9.2) or the idle timeout closes them at once,
+// so that a dead one is rarely picked up.
 //
-// Contract: single-threaded, on the worker's loop. A Lease returns its connection by its destructor: closed
-// unless release() said that it may be used again. Pools are kept over a reload as long as the endpoint
-// stays in its upstream.
-// Limits: pool.max_connections bounds open connections (in use and idle) of the upstream over all workers,
-// pool.max_pending those who wait for one; both are SharedUpstream's.
+// Contract: single-threaded, on the worker's loop. A Lease returns its connection by its
+// destructor: closed unless release() said that it may be used again. Pools are kept over a reload
+// as long as the endpoint stays in its upstream. Limits: pool.max_connections bounds open
+// connections (in use and idle) of the upstream over all workers, pool.max_pending those who wait
+// for one; both are SharedUpstream's.
 #pragma once
 
 #include <atomic>
@@ -63,8 +63,8 @@ class Lease {
   UpstreamConnection& operator*() const { return *connection_; }
   UpstreamConnection* operator->() const { return connection_.get(); }
 
-  /// Gives the connection back for the next exchange. REQUIRES: its answer was complete and leaves it
-  /// usable.
+  /// Gives the connection back for the next exchange. REQUIRES: its answer was complete and leaves
+  /// it usable.
   void release();
   void close();
 
@@ -82,19 +82,20 @@ class EndpointPool {
   EndpointPool(const EndpointPool&) = delete;
   EndpointPool& operator=(const EndpointPool&) = delete;
 
-  /// A connection: an idle one, or a new one when there is none or `fresh` is asked for. The connect (name
-  /// look-up included) ends by `connect_timeout`; all of it, waiting for a place too, by `deadline`.
-  /// Errors: those of Connector and Resolver, connection_limit_reached, http_response_timeout (the
-  /// deadline).
+  /// A connection: an idle one, or a new one when there is none or `fresh` is asked for. The
+  /// connect (name look-up included) ends by `connect_timeout`; all of it, waiting for a place too,
+  /// by `deadline`. Errors: those of Connector and Resolver, connection_limit_reached,
+  /// http_response_timeout (the deadline).
   runtime::Task<Result<Lease>> acquire(bool fresh, std::optional<Duration> connect_timeout,
                                        TimePoint deadline);
 
-  /// An idle connection that looks alive, at once, or an empty lease. `certain` asks the kernel whether the
-  /// peer has just closed it: for a request that must not be sent twice.
+  /// An idle connection that looks alive, at once, or an empty lease. `certain` asks the kernel
+  /// whether the peer has just closed it: for a request that must not be sent twice.
   Lease take_idle(bool certain);
 
   /// New options after a reload.
-  void reconfigure(const EndpointConfig& endpoint, const PoolOptions& options, Duration dns_refresh);
+  void reconfigure(const EndpointConfig& endpoint, const PoolOptions& options,
+                   Duration dns_refresh);
   /// The endpoint left the configuration: idle connections close, nothing goes back to the pool.
   void retire();
   /// Closes the connection that has been idle longest; false if there is none.
@@ -112,7 +113,8 @@ class EndpointPool {
   class Graveyard;
   class AddressWait;
 
-  runtime::Task<Result<void>> wait_for_place(TimePoint deadline, std::unique_ptr<UpstreamConnection>& handed);
+  runtime::Task<Result<void>> wait_for_place(TimePoint deadline,
+                                             std::unique_ptr<UpstreamConnection>& handed);
   runtime::Task<Result<std::unique_ptr<net::Stream>>> connect(TimePoint deadline);
   runtime::Task<void> look_up();
   runtime::Task<Result<void>> wait_for_addresses(TimePoint deadline);

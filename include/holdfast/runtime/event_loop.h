@@ -30,8 +30,8 @@ class EventLoop {
   /// Runs `function` on the loop's thread, in the order posted. Never dropped.
   void post(std::function<void()> function);
 
-  /// Runs what was posted so far, now; true if there was anything. For an owner that is about to destroy
-  /// what posted functions refer to.
+  /// Runs what was posted so far, now; true if there was anything. For an owner that is about to
+  /// destroy what posted functions refer to.
   bool run_posted();
 
   /// Runs `work` on a pool thread (files, digests: what would block), then `done` on the loop. Only

@@ -195,7 +195,7 @@ TEST_CASE("a unix socket: stale replaced, living refused, other files left alone
   ListenSockets living = opened(unix_place, 2);
   CHECK(refusal(unix_place) == unix_place + ": another process listens there");
   close_listen_sockets(living);
-  struct stat file{};
+  struct stat file {};
   CHECK(::stat(socket_path.c_str(), &file) != 0);
 
   ::close(::open(socket_path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));

@@ -215,9 +215,7 @@ TEST_CASE("a connect is cancelled at any moment") {
 
 TEST_CASE("a connect that nobody starts costs nothing") {
   LoopFixture f;
-  {
-    const Task<Connected> task = f.network.connect(loopback(1), never);
-  }
+  { const Task<Connected> task = f.network.connect(loopback(1), never); }
   CHECK(live_handles() == 0);
   CHECK(runtime::live_frames() == 0);
 }

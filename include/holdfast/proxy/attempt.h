@@ -1,0 +1,62 @@
+// Attempt: one request sent, or tried to be sent, to one endpoint: the breaker's permit and the
+// connection it holds, and what became of it.
+//
+// Contract: single-threaded, filled by the stages of an Exchange. What it holds goes back by its
+// destructor: a permit that nobody settled counts neither way, a lease that nobody released is
+// closed.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "holdfast/proxy/cluster.h"
+#include "holdfast/proxy/request_body.h"
+
+namespace holdfast::proxy {
+
+/// One attempt: what it holds and what became of it. Its destructor gives everything back.
+class Attempt {
+ public:
+  Attempt(Cluster& cluster, Services& services) : cluster_(cluster), services_(services) {}
+  Attempt(const Attempt&) = delete;
+  Attempt& operator=(const Attempt&) = delete;
+  ~Attempt() { settle(policy::Breaker::Outcome::ignored); }
+
+  /// Asks the breaker. False: it is not closed, and error is set.
+  bool admit(TimePoint now);
+  /// Tells the breaker how the call ended; the first word counts.
+  void settle(policy::Breaker::Outcome outcome);
+  /// What settle() shall say of a failure.
+  void settle_failure(ErrorType type);
+  /// Tells the Observer about the attempt; the first call counts. Neither a status nor an error:
+  /// cancelled.
+  void record(http::Method method);
+
+  /// Why it failed, in the words of metrics: the group of its error, or its status.
+  std::string failure_name() const;
+
+  Cluster& cluster() const { return cluster_; }
+  bool has_response() const { return status != 0; }
+  bool is_probe() const { return permit_ && permit_->probe; }
+
+  EndpointPool* pool = nullptr;
+  Lease lease;
+  TimePoint started{};
+  Duration latency{};
+  int status = 0;                             // of the response whose head the lease's parser holds
+  std::optional<Error> error;                 // the attempt failed
+  std::optional<BodyFailure> client_failure;  // the client's body failed: the exchange is over
+  std::optional<Duration> retry_after;        // when an open breaker may admit again
+  bool request_sent = false;                  // all of the request is with the kernel
+  bool stale = false;                         // a pooled connection that had closed meanwhile
+
+ private:
+  void report(const Transitions& transitions);
+
+  Cluster& cluster_;
+  Services& services_;
+  std::optional<policy::Breaker::Permit> permit_;
+  bool recorded_ = false;
+};
+
+}  // namespace holdfast::proxy

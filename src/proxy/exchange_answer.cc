@@ -1,0 +1,335 @@
+// The second half of Exchange: what the client gets. A response is passed on as it comes, a
+// fallback stands in, or a failure becomes an answer of holdfast's own.
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "holdfast/base/text.h"
+#include "holdfast/http/problem.h"
+#include "holdfast/proxy/exchange.h"
+#include "holdfast/proxy/tunnel.h"
+
+namespace holdfast::proxy {
+namespace {
+
+using policy::Breaker;
+
+/// Whole seconds, rounded up, at least 1 (contract §2).
+std::int64_t retry_after_seconds(std::optional<Duration> delay) {
+  if (!delay) return 1;
+  return std::max<std::int64_t>(1, std::chrono::ceil<std::chrono::seconds>(*delay).count());
+}
+
+/// How a response's body is framed towards the client.
+BodyMode response_body_mode(const http::Framing& framing, int client_minor_version) {
+  switch (framing.kind) {
+    case http::Framing::Kind::none:
+      return BodyMode::none;
+    case http::Framing::Kind::length:
+      return BodyMode::length;
+    default:
+      return client_minor_version == 0 ? BodyMode::until_close : BodyMode::chunked;
+  }
+}
+
+}  // namespace
+
+/// Passes the response on. False if it broke before a byte of it went to the client; `error` says
+/// how.
+runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallback_of) {
+  const http::RequestHead& request = transaction_.request();
+  net::Stream& stream = attempt.lease->stream();
+  http::ResponseParser& parser = attempt.lease->parser();
+  const http::ResponseHead& head = parser.head();
+  const std::optional<Duration> idle = route_->config->timeout.idle;
+
+  // What holdfast said before (100, 103) goes first. From here to the first write nothing may wait:
+  // the body's pieces are views of what was just read.
+  if (transaction_.stream().sending()) {
+    const bool ready = co_await transaction_.flush(idle);
+    if (!ready) {
+      transaction_.cut();
+      co_return true;
+    }
+  }
+  // What came with the head is read before the head goes out: a response that is broken already is
+  // a failure that can still be answered for, not half an answer.
+  bool last = read_body(attempt);
+  if (attempt.error) {
+    give_up(attempt);
+    attempt.status = 0;
+    co_return false;
+  }
+
+  ResponseEdits edits;
+  edits.server_name = generation_.config().server.name;
+  edits.attempts = attempts_;
+  edits.fallback_of = fallback_of;
+  edits.body = response_body_mode(head.framing, request.minor_version);
+  edits.body_length = head.framing.length;
+  edits.switching = head.status == 101;
+  edits.now = services_.context.clock.wall_now();
+  const BodyMode mode = edits.body;
+  if (head.status == 205) {
+    // To a client a 205 may well have a body, so its end is said (RFC 9110 §15.3.6: there is none).
+    edits.body = BodyMode::length;
+    edits.body_length = 0;
+  } else if (mode == BodyMode::none && head.status != 204 && !head.informational()) {
+    // The length of the body that a GET would have had (RFC 9110 §8.6) passes with HEAD and 304.
+    const auto length = parse_decimal(head.fields.value(http::FieldName::content_length));
+    if (length && head.fields.count(http::FieldName::content_length) == 1) {
+      edits.body = BodyMode::length;
+      edits.body_length = *length;
+    }
+  }
+  if (mode == BodyMode::until_close || !attempt.request_sent) transaction_.close_after();
+  edits.close = !edits.switching && transaction_.closes();
+  if (!fallback_of.empty()) note_fallback();
+  append_downstream_head(transaction_.head_buffer(), head, edits);
+  transaction_.begin(head.status, mode);
+  if (edits.switching) {
+    co_await tunnel(attempt);
+    co_return true;
+  }
+
+  for (;;) {
+    transaction_.write(parser.body(), last, {&parser.trailers(), route_->config->trailers});
+    if (last) {
+      // The upstream has done its part, however slowly the client takes the rest.
+      attempt.settle(Breaker::Outcome::success);
+      if (head.keep_alive && attempt.request_sent) {
+        attempt.lease.release();
+      } else {
+        attempt.lease.close();
+      }
+    }
+    if (transaction_.stream().sending()) {
+      const Duration left = policy::time_left(stream_deadline_, now());
+      const std::optional<Duration> patience = idle ? std::min(*idle, left) : left;
+      const bool taken = co_await transaction_.flush(patience);
+      if (!taken) {
+        if (!transaction_.stream().failure())
+          error_name_ = name(ErrorType::connection_write_timeout);
+        transaction_.cut();
+        co_return true;
+      }
+    }
+    if (last || transaction_.stream().failure()) co_return true;
+
+    last = read_body(attempt);
+    while (!last && !attempt.error && parser.body().empty()) {
+      const TimePoint deadline = std::min(stream_deadline_, policy::deadline_after(now(), idle));
+      const bool in_time = co_await stream.until_input(deadline);
+      if (in_time) {
+        last = read_body(attempt);
+      } else {
+        attempt.error =
+            Error{ErrorType::connection_read_timeout, "the response stood still for too long"};
+      }
+    }
+    if (attempt.error) break;
+  }
+  // The client has part of an answer: it must see that this was not the whole.
+  give_up(attempt);
+  transaction_.cut();
+  co_return true;
+}
+
+/// Reads what has arrived of the response's body. True if that is its end. Sets `error` if it can
+/// never be complete.
+bool Exchange::read_body(Attempt& attempt) {
+  net::Stream& stream = attempt.lease->stream();
+  http::ResponseParser& parser = attempt.lease->parser();
+  Result<http::ParseStep, Error> step = parser.parse(stream.input());
+  if (!step) {
+    attempt.error = std::move(step.error());
+    return false;
+  }
+  stream.consume(step->consumed);
+  if (step->event == http::ParseEvent::complete) return true;
+  // The end of the connection is looked at when everything before it has been passed on.
+  if (!stream.input().empty() || !parser.body().empty() || stream.open_for_input()) return false;
+  if (stream.failure()) {
+    attempt.error =
+        Error{ErrorType::http_response_incomplete, "the connection broke within the response"};
+    return false;
+  }
+  Result<void, Error> end = parser.finish();
+  if (!end) attempt.error = std::move(end.error());
+  return end.has_value();
+}
+
+/// The response of the attempt has failed after its head.
+void Exchange::give_up(Attempt& attempt) {
+  error_name_ = name(attempt.error->type);
+  attempt.settle_failure(attempt.error->type);
+  attempt.lease.close();
+}
+
+/// Drops an answer that the client will not get. If all of it has come, its connection stays
+/// usable.
+void Exchange::let_go(Attempt& attempt) {
+  if (attempt.has_response())
+    attempt.settle(Breaker::Outcome::success);  // unless it was told otherwise
+  if (!attempt.lease) return;
+  if (attempt.has_response() && attempt.request_sent && attempt.lease->parser().head().keep_alive) {
+    bool last = false;
+    do {
+      last = read_body(attempt);
+    } while (!last && !attempt.error && !attempt.lease->parser().body().empty());
+    if (last) return attempt.lease.release();
+  }
+  attempt.lease.close();
+}
+
+runtime::Task<void> Exchange::tunnel(Attempt& attempt) {
+  TunnelLimits limits;
+  limits.idle = route_->config->timeout.idle;
+  limits.deadline = stream_deadline_;
+  transaction_.write({}, true);
+  transaction_.close_after();
+  net::Stream& client = transaction_.stream();
+  net::Stream& upstream = attempt.lease->stream();
+  const bool ready = co_await transaction_.flush(limits.idle);
+  if (!ready) {
+    transaction_.cut();
+    co_return;
+  }
+  const bool clean = co_await run_tunnel(client, upstream, limits, services_.context, tunnelled_);
+  if (!clean) transaction_.cut();
+}
+
+/// True if some fallback stands ready for what became of the attempts.
+bool Exchange::fallback_listed() const {
+  return std::ranges::any_of(route_->config->fallbacks,
+                             [&](const FallbackConfig& fallback) { return is_for(fallback); });
+}
+
+bool Exchange::is_for(const FallbackConfig& fallback) const {
+  const Attempt& failed = *slots_[outcome_];
+  return failed.error ? fallback.on.matches(failed.error->type)
+                      : fallback.on.matches_status(failed.status);
+}
+
+/// Tries the fallbacks in order. True if one answered.
+runtime::Task<bool> Exchange::fall_back() {
+  if (!fallback_listed()) co_return false;
+  const Attempt& failed = outcome();
+  fallback_reason_ = failed.failure_name();
+  std::string cause = failed.error ? "error=" : "received-status=";
+  cause.append(failed.error ? name(failed.error->type) : fallback_reason_).append("; fallback");
+  fallback_error_ = error_name_;
+
+  for (std::size_t i = 0; i < route_->config->fallbacks.size(); ++i) {
+    const FallbackConfig& fallback = route_->config->fallbacks[i];
+    if (!is_for(fallback)) continue;
+    if (Cluster* cluster = route_->fallback_clusters[i]; cluster != nullptr) {
+      const bool answered = co_await fall_back_to(*cluster, cause);
+      if (!answered) continue;
+    } else {
+      note_fallback();
+      let_go(outcome());
+      append_attempts(cause);
+      co_await answer_static(fallback.response, cause);
+    }
+    co_return true;
+  }
+  co_return false;
+}
+
+/// A fallback's answer begins: what led to it stays the exchange's error.
+void Exchange::note_fallback() {
+  fell_back_ = true;
+  error_name_ = fallback_error_;
+  services_.observer.fell_back(route_->slot, fallback_reason_);
+}
+
+/// Sends the request to another upstream, if that is allowed and possible. True if it answered.
+runtime::Task<bool> Exchange::fall_back_to(Cluster& cluster, std::string_view cause) {
+  RequestBody& body = transaction_.body();
+  if (sent_ && !method_listed()) co_return false;
+  if (left_of_total() == Duration::zero()) co_return false;
+  while (!body.complete() && body.can_repeat()) {
+    const std::optional<Duration> idle = route_->config->timeout.idle;
+    Result<Pieces, BodyFailure> pieces = co_await body.pull(idle);
+    if (!pieces) co_return false;
+  }
+  if (!body.can_repeat()) co_return false;
+
+  Attempt& attempt = begin_attempt(cluster);
+  const std::size_t index = 1 - outcome_;
+  if (!attempt.admit(now())) {
+    drop(slots_[index]);
+    co_return false;
+  }
+  co_await this->attempt(attempt);
+  if (!attempt.has_response() || attempt.client_failure) {
+    drop(slots_[index]);
+    co_return false;
+  }
+  let_go(outcome());
+  const bool answered = co_await deliver(attempt, cause);
+  if (answered) co_return true;
+  // Now this is how the exchange failed: the first answer has been let go.
+  outcome().error = attempt.error;
+  outcome().status = 0;
+  drop(slots_[index]);
+  co_return false;
+}
+
+void Exchange::append_attempts(std::string& proxy_status) const {
+  if (attempts_ > 1) proxy_status.append("; attempts=").append(std::to_string(attempts_));
+}
+
+/// The one place where a failure becomes a response.
+runtime::Task<void> Exchange::answer_error(const Error& error,
+                                           std::optional<Duration> retry_after) {
+  error_name_ = name(error.type);
+  const int status = status_of(error.type);
+  std::string body;
+  http::append_problem_json(body, error_name_, http::title(error.type), status, error.detail,
+                            request_id_);
+  std::string proxy_status("error=");
+  proxy_status.append(error_name_);
+  append_attempts(proxy_status);
+  OwnResponse response;
+  response.status = status;
+  response.content_type = "application/problem+json";
+  response.body = body;
+  response.proxy_status = proxy_status;
+  const ErrorGroup group = error.group();
+  if (group == ErrorGroup::open || group == ErrorGroup::overload ||
+      group == ErrorGroup::rate_limited) {
+    response.retry_after = retry_after_seconds(retry_after);
+  }
+  co_await transaction_.respond(response);
+}
+
+runtime::Task<void> Exchange::answer_problem(const http::RequestError& error) {
+  error_name_ = http::name(error.problem);
+  std::string body;
+  const int status = http::status_of(error.problem);
+  http::append_problem_json(body, error_name_, http::title(error.problem), status, error.detail,
+                            request_id_);
+  OwnResponse response;
+  response.status = status;
+  response.content_type = "application/problem+json";
+  response.body = body;
+  std::string proxy_status("error=http_request_error");
+  append_attempts(proxy_status);
+  response.proxy_status = proxy_status;
+  if (error.problem != http::Problem::no_route) transaction_.close_after();
+  co_await transaction_.respond(response);
+}
+
+runtime::Task<void> Exchange::answer_static(const StaticResponse& answer,
+                                            std::string_view proxy_status) {
+  OwnResponse response;
+  response.status = answer.status;
+  response.headers = answer.headers;
+  response.body = answer.body;
+  response.proxy_status = proxy_status;
+  co_await transaction_.respond(response);
+}
+
+}  // namespace holdfast::proxy
