@@ -129,8 +129,11 @@ void UvStream::set_reading(bool reading) {
 void UvStream::on_read(long count, const char* bytes) {
   if (count > 0) {
     deliver({bytes, static_cast<std::size_t>(count)});
-  } else if (count == UV_EOF) {
+  } else if (count == UV_EOF && pending_error() == 0) {
     deliver_end();
+  } else if (count == UV_EOF) {
+    // libuv takes a hang-up behind the last bytes for their end; a reset must not look like one.
+    deliver_failure(broken(UV_ECONNRESET));
   } else if (count < 0) {
     deliver_failure(broken(static_cast<int>(count)));
   }
@@ -230,6 +233,13 @@ void UvStream::abort() {
   if (!is_tcp()) return;
   const linger at_once{1, 0};
   ::setsockopt(descriptor(), SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
+int UvStream::pending_error() const {
+  int error = 0;
+  socklen_t size = sizeof(error);
+  ::getsockopt(descriptor(), SOL_SOCKET, SO_ERROR, &error, &size);
+  return error;
 }
 
 bool UvStream::is_tcp() const {

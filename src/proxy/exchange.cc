@@ -356,12 +356,16 @@ runtime::Task<void> Exchange::round_trip(Attempt& attempt) {
     const TimePoint deadline = attempt_deadline(attempt);
     co_await read_head(attempt, deadline);
   } else {
-    runtime::Task<void> uploading = upload(attempt);
+    runtime::Task<void>& uploading = attempt.uploading;
+    uploading = upload(attempt);
     runtime::Task<void> heading = read_head(attempt, stream_deadline_);
     co_await runtime::first_of(uploading, heading);
     const bool answered_early = heading.done();
     heading.reset();
-    uploading.reset();
+    // An upstream may answer while it still reads: the upload goes on beside the answer. Not so if the
+    // client waits for a 100 that can no longer be given.
+    const bool goes_on = answered_early && attempt.has_response() && !uploading.done();
+    if (!goes_on || body.continue_pending()) uploading.reset();
     if (!answered_early && !attempt.client_failure && !attempt.error) {
       start_clocks(now());
       const TimePoint deadline = attempt_deadline(attempt);

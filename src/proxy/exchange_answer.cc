@@ -97,6 +97,7 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
     if (last) {
       // The upstream has done its part, however slowly the client takes the rest.
       attempt.settle(Breaker::Outcome::success);
+      attempt.uploading.reset();
       if (head.keep_alive && attempt.request_sent) {
         attempt.lease.release();
       } else {
@@ -163,6 +164,7 @@ bool Exchange::read_body(Attempt& attempt) {
 void Exchange::give_up(Attempt& attempt) {
   error_name_ = name(attempt.error->type);
   attempt.settle_failure(attempt.error->type);
+  attempt.uploading.reset();
   attempt.lease.close();
 }
 
@@ -171,6 +173,7 @@ void Exchange::give_up(Attempt& attempt) {
 void Exchange::let_go(Attempt& attempt) {
   if (attempt.has_response())
     attempt.settle(Breaker::Outcome::success);  // unless it was told otherwise
+  attempt.uploading.reset();
   if (!attempt.lease) return;
   if (attempt.has_response() && attempt.request_sent && attempt.lease->parser().head().keep_alive) {
     bool last = false;

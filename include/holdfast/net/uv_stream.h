@@ -55,6 +55,7 @@ class UvStream final : public Stream {
   void on_read(long count, const char* bytes);
   void on_written(int status);
   void take_last_input();
+  int pending_error() const;
   bool is_tcp() const;
   int descriptor() const;
 
