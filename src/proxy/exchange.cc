@@ -362,8 +362,8 @@ runtime::Task<void> Exchange::round_trip(Attempt& attempt) {
     co_await runtime::first_of(uploading, heading);
     const bool answered_early = heading.done();
     heading.reset();
-    // An upstream may answer while it still reads: the upload goes on beside the answer. Not so if the
-    // client waits for a 100 that can no longer be given.
+    // An upstream may answer while it still reads: the upload goes on beside the answer. Not so if
+    // the client waits for a 100 that can no longer be given.
     const bool goes_on = answered_early && attempt.has_response() && !uploading.done();
     if (!goes_on || body.continue_pending()) uploading.reset();
     if (!answered_early && !attempt.client_failure && !attempt.error) {

@@ -48,8 +48,8 @@ class Attempt {
   std::optional<BodyFailure> client_failure;  // the client's body failed: the exchange is over
   std::optional<Duration> retry_after;        // when an open breaker may admit again
   runtime::Task<void> uploading;  // of the body, where it goes on beside the answer; uses the lease
-  bool request_sent = false;                  // all of the request is with the kernel
-  bool stale = false;                         // a pooled connection that had closed meanwhile
+  bool request_sent = false;      // all of the request is with the kernel
+  bool stale = false;             // a pooled connection that had closed meanwhile
 
  private:
   void report(const Transitions& transitions);
