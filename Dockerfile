@@ -7,6 +7,7 @@ RUN apt-get update -qq \
  && apt-get install -qq --yes --no-install-recommends \
       cmake ninja-build g++ pkg-config libuv1-dev node-llhttp libssl-dev libre2-dev \
       libtomlplusplus-dev libcli11-dev prometheus-cpp-dev nlohmann-json3-dev libfmt-dev \
+      libsqlite3-dev libhiredis-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY CMakeLists.txt CMakePresets.json ./
@@ -22,7 +23,7 @@ FROM debian:12-slim
 RUN apt-get update -qq \
  && apt-get install -qq --yes --no-install-recommends \
       ca-certificates libuv1 libssl3 libre2-9 libfmt9 libprometheus-cpp-core1.0 \
-      libtomlplusplus3 \
+      libtomlplusplus3 libsqlite3-0 libhiredis0.14 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --user-group --no-create-home --shell /usr/sbin/nologin holdfast
 COPY --from=build /source/build/release/holdfast /usr/local/bin/holdfast

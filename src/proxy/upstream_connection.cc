@@ -30,8 +30,8 @@ class Place {
 
 }  // namespace
 
-UpstreamConnection::UpstreamConnection(std::unique_ptr<net::Stream> stream, EndpointPool& pool)
-    : stream_(std::move(stream)), parser_(http::ParserLimits{}), pool_(pool) {}
+UpstreamConnection::UpstreamConnection(std::unique_ptr<net::Stream> stream)
+    : stream_(std::move(stream)), parser_(http::ParserLimits{}) {}
 
 Lease::Lease(EndpointPool& pool, std::unique_ptr<UpstreamConnection> connection)
     : pool_(&pool), connection_(std::move(connection)) {}
@@ -224,7 +224,7 @@ runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh,
     co_return unexpected(std::move(stream.error()));
   }
   place.keep();
-  co_return Result<Lease>(lease(std::make_unique<UpstreamConnection>(std::move(*stream), *this)));
+  co_return Result<Lease>(lease(std::make_unique<UpstreamConnection>(std::move(*stream))));
 }
 
 runtime::Task<Result<void>> EndpointPool::wait_for_place(

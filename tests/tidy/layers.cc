@@ -71,6 +71,8 @@ const std::vector<Door>& doors() {
       {"uv.h", {"runtime/event_loop", "runtime/timer", "net/uv_"}},
       {"llhttp.h", {"http/parser"}},
       {"openssl/", {"net/tls", "base/digest"}},
+      {"hiredis/", {"store/redis_"}},
+      {"sqlite3.h", {"store/sqlite_"}},
       {"toml++/", {"app/config_"}},
       {"re2/", {"proxy/route"}},
       {"prometheus/", {"app/metrics"}},

@@ -34,7 +34,7 @@ class EndpointPool;
 
 class UpstreamConnection {
  public:
-  UpstreamConnection(std::unique_ptr<net::Stream> stream, EndpointPool& pool);
+  explicit UpstreamConnection(std::unique_ptr<net::Stream> stream);
 
   net::Stream& stream() { return *stream_; }
   http::ResponseParser& parser() { return parser_; }
@@ -45,7 +45,6 @@ class UpstreamConnection {
   friend class EndpointPool;
   std::unique_ptr<net::Stream> stream_;
   http::ResponseParser parser_;
-  EndpointPool& pool_;
   std::uint64_t exchanges_ = 0;
   runtime::Task<void> idle_watch_;
 };
