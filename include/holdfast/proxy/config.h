@@ -6,6 +6,7 @@
 // std::nullopt means "off". The defaults here are contract.md §2's; a test compares the two.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -21,8 +22,10 @@
 #include "holdfast/policy/balancer.h"
 #include "holdfast/policy/breaker.h"
 #include "holdfast/policy/condition.h"
+#include "holdfast/policy/idempotency_options.h"
 #include "holdfast/policy/retry.h"
 #include "holdfast/policy/timeout.h"
+#include "holdfast/store/store.h"
 
 namespace holdfast::proxy {
 
@@ -128,6 +131,7 @@ struct RouteConfig {
   std::vector<std::string> trailers;  // lower case field names
   policy::TimeoutOptions timeout;
   policy::RetryOptions retry;
+  policy::IdempotencyOptions idempotency;  // never enabled where the route answers by itself
   std::vector<FallbackConfig> fallbacks;
 };
 
@@ -135,9 +139,16 @@ struct Config {
   ServerConfig server;
   LogConfig log;
   AdminConfig admin;
+  store::StoreOptions store;
   std::vector<ListenerConfig> listeners;  // at least one
   std::map<std::string, UpstreamConfig> upstreams;
   std::vector<RouteConfig> routes;  // in the file's order: the first that matches wins
+
+  /// The store is opened only if a route keeps records.
+  bool needs_store() const {
+    return std::any_of(routes.begin(), routes.end(),
+                       [](const RouteConfig& route) { return route.idempotency.enabled; });
+  }
 };
 
 }  // namespace holdfast::proxy
