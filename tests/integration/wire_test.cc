@@ -102,7 +102,7 @@ bool is_complete(const Request& request) {
 
 void check_upstream(const json& one, const std::string& got, const std::vector<Request>& seen) {
   // The count belongs to the first of the outcomes that are allowed.
-  const bool counted = one.contains("upstream_count") && got == one["expect"];
+  const bool counted = one.contains("upstream_count") && got == one["expect"].get<std::string>();
   if (counted) CHECK(seen.size() == one["upstream_count"]);
   if (got == "reject-4xx") CHECK(std::none_of(seen.begin(), seen.end(), is_complete));
   std::string forwarded;
