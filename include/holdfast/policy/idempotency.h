@@ -4,12 +4,11 @@
 //
 //   ABSENT --claim--> inflight --complete--> completed        (status, headers, body)
 //                     inflight --tombstone-> gone             (status, headers, reason)
-//                     inflight --release---> ABSENT           (nothing sent, or the upstream refused)
-//                     inflight --mark_unknown | lease over--> unknown
-//                     unknown  --the same token: complete, tombstone--> completed | gone
-//                     unknown  --the same token: renew--> inflight
-//                     unknown  --claim that may reexecute--> inflight, attempt + 1
-//                     unknown  --resolve--> ABSENT | gone
+//                     inflight --release---> ABSENT           (nothing sent, or the upstream
+//                     refused) inflight --mark_unknown | lease over--> unknown unknown  --the same
+//                     token: complete, tombstone--> completed | gone unknown  --the same token:
+//                     renew--> inflight unknown  --claim that may reexecute--> inflight, attempt +
+//                     1 unknown  --resolve--> ABSENT | gone
 //   completed, gone, unknown --ttl--> ABSENT
 //
 // Invariants
@@ -45,6 +44,12 @@ std::string_view name(RecordState state);
 /// How long a released record remembers its token.
 inline constexpr Milliseconds revoked_for{60'000};
 
+/// Reasons that are not an owner's: of an unknown record whose lease ran out or whose owner died
+/// with the store, and of a gone one that a person resolved.
+inline constexpr std::string_view lease_expired = "lease_expired";
+inline constexpr std::string_view crash = "crash";
+inline constexpr std::string_view resolved = "resolved";
+
 struct Record {
   RecordState state = RecordState::inflight;
   std::string token;  // of the claim that owns it: the fence
@@ -57,6 +62,8 @@ struct Record {
   std::string headers;  // completed and gone: "Name: value\r\n" lines
   std::string body;     // completed
   std::string reason;   // gone and unknown
+
+  bool operator==(const Record&) const = default;
 };
 
 enum class Command : std::uint8_t {
@@ -75,20 +82,22 @@ std::string_view name(Command command);
 /// One request to a store. Fields that the command does not name are not looked at.
 struct Operation {
   Command command = Command::claim;
-  Digest id{};             // which record
-  std::string token;       // all but peek, inspect, resolve
-  Digest fingerprint{};    // claim, peek, renew, complete, tombstone
-  Milliseconds lease{};    // claim, renew
-  Milliseconds ttl{};      // claim, renew (of a record that was lost), complete, tombstone, resolve
+  Digest id{};           // which record
+  std::string token;     // all but peek, inspect, resolve
+  Digest fingerprint{};  // claim, peek, renew, complete, tombstone
+  Milliseconds lease{};  // claim, renew
+  Milliseconds ttl{};    // claim, renew (of a record that was lost), complete, tombstone, resolve
   std::uint32_t attempt = 1;  // renew, complete, tombstone
-  bool reexecute = false;  // claim: an unknown record may be taken over
-  bool executed = false;   // resolve: it was (gone), or it was not (absent)
-  int status = 0;          // complete, tombstone
-  std::string headers;     // complete, tombstone
-  std::string body;        // complete
-  std::string reason;      // tombstone, mark_unknown
+  bool reexecute = false;     // claim: an unknown record may be taken over
+  bool executed = false;      // resolve: it was (gone), or it was not (absent)
+  int status = 0;             // complete, tombstone
+  std::string headers;        // complete, tombstone
+  std::string body;           // complete
+  std::string reason;         // tombstone, mark_unknown
 };
 
+/// The fields that are not named beside its kind are empty. An inspect's has `state`, `attempt` and
+/// `age` as well, and no body.
 struct Verdict {
   enum class Kind : std::uint8_t {
     // answers to claim, peek, inspect and resolve
@@ -122,12 +131,12 @@ struct Verdict {
 };
 std::string_view name(Verdict::Kind kind);
 
-/// Applies `operation` to the record of its id: an empty `record` is absent, and becomes so again by
-/// a release, a resolution or its expiry.
+/// Applies `operation` to the record of its id: an empty `record` is absent, and becomes so again
+/// by a release, a resolution or its expiry.
 Verdict apply(std::optional<Record>& record, const Operation& operation, StoreTime now);
 
-/// What a store that starts anew makes of a record whose owner is known to be dead: inflight becomes
-/// unknown, reason "crash". True if it changed.
+/// What a store that starts anew makes of a record whose owner is known to be dead: inflight
+/// becomes unknown, reason "crash". True if it changed.
 bool owner_died(Record& record);
 
 /// Bytes that a record counts for against a store's bound.
