@@ -76,11 +76,10 @@ void append_json_string(std::string& out, std::string_view text) {
   out += '"';
 }
 
-void append_member(std::string& out, std::string_view key, std::string_view value) {
+void append_key(std::string& out, std::string_view key) {
   out += ',';
   append_json_string(out, key);
   out += ':';
-  append_json_string(out, value);
 }
 
 void append_type(std::string& out, std::string_view type_name) {
@@ -171,16 +170,39 @@ std::string_view reason_phrase(int status) {
   return "";
 }
 
+ProblemWriter::ProblemWriter(std::string& out, std::string_view type_name, std::string_view title,
+                             int status, std::string_view detail)
+    : out_(out) {
+  out_ += '{';
+  append_type(out_, type_name);
+  text("title", title);
+  number("status", status);
+  text("detail", detail);
+}
+
+void ProblemWriter::text(std::string_view key, std::string_view value) {
+  append_key(out_, key);
+  append_json_string(out_, value);
+}
+
+void ProblemWriter::number(std::string_view key, int value) {
+  append_key(out_, key);
+  out_ += std::to_string(value);
+}
+
+void ProblemWriter::boolean(std::string_view key, bool value) {
+  append_key(out_, key);
+  out_ += value ? "true" : "false";
+}
+
+void ProblemWriter::finish(std::string_view request_id) {
+  text("request_id", request_id);
+  out_ += '}';
+}
+
 void append_problem_json(std::string& out, std::string_view type_name, std::string_view title,
                          int status, std::string_view detail, std::string_view request_id) {
-  out += '{';
-  append_type(out, type_name);
-  append_member(out, "title", title);
-  out += ",\"status\":";
-  out += std::to_string(status);
-  append_member(out, "detail", detail);
-  append_member(out, "request_id", request_id);
-  out += '}';
+  ProblemWriter(out, type_name, title, status, detail).finish(request_id);
 }
 
 }  // namespace holdfast::http

@@ -34,6 +34,24 @@ std::string_view title(ErrorType type);
 /// RFC 9110 §15 phrase for any status this program sends; "" for unknown ones.
 std::string_view reason_phrase(int status);
 
+/// Writes the JSON body of a problem, member by member: type, title, status and detail, then what
+/// the caller adds, then request_id. Ownership: keeps `out`, which outlives it.
+class ProblemWriter {
+ public:
+  /// `type_name`: see append_problem_json.
+  ProblemWriter(std::string& out, std::string_view type_name, std::string_view title, int status,
+                std::string_view detail);
+
+  void text(std::string_view key, std::string_view value);
+  void number(std::string_view key, int value);
+  void boolean(std::string_view key, bool value);
+  /// The last call.
+  void finish(std::string_view request_id);
+
+ private:
+  std::string& out_;
+};
+
 /// Appends the JSON body. `type_name` is a Problem's or an ErrorType's name (`_` becomes `-`).
 void append_problem_json(std::string& out, std::string_view type_name, std::string_view title,
                          int status, std::string_view detail, std::string_view request_id);
