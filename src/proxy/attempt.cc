@@ -53,6 +53,47 @@ void Attempt::record(http::Method method) {
   services_.observer.attempt_finished(record);
 }
 
+bool Attempt::read_body() {
+  net::Stream& stream = lease->stream();
+  http::ResponseParser& parser = lease->parser();
+  Result<http::ParseStep, Error> step = parser.parse(stream.input());
+  if (!step) {
+    error = std::move(step.error());
+    return false;
+  }
+  stream.consume(step->consumed);
+  if (step->event == http::ParseEvent::complete) return true;
+  // The end of the connection is looked at when everything before it has been passed on.
+  if (!stream.input().empty() || !parser.body().empty() || stream.open_for_input()) return false;
+  if (stream.failure()) {
+    error = Error{ErrorType::http_response_incomplete, "the connection broke within the response"};
+    return false;
+  }
+  Result<void, Error> end = parser.finish();
+  if (!end) error = std::move(end.error());
+  return end.has_value();
+}
+
+void Attempt::give_up() {
+  settle_failure(error->type);
+  uploading.reset();
+  lease.close();
+}
+
+void Attempt::let_go() {
+  if (has_response()) settle(Breaker::Outcome::success);  // unless it was told otherwise
+  uploading.reset();
+  if (!lease) return;
+  if (has_response() && request_sent && lease->parser().head().keep_alive) {
+    bool last = false;
+    do {
+      last = read_body();
+    } while (!last && !error && !lease->parser().body().empty());
+    if (last) return lease.release();
+  }
+  lease.close();
+}
+
 void Attempt::report(const Transitions& transitions) {
   for (const Breaker::Transition& transition : transitions) {
     services_.observer.breaker_moved(cluster_.slot(), cluster_.config().name, transition);

@@ -54,7 +54,7 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
   }
   // What came with the head is read before the head goes out: a response that is broken already is
   // a failure that can still be answered for, not half an answer.
-  bool last = read_body(attempt);
+  bool last = attempt.read_body();
   if (attempt.error) {
     give_up(attempt);
     attempt.status = 0;
@@ -63,7 +63,7 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
 
   ResponseEdits edits;
   edits.server_name = generation_.config().server.name;
-  edits.attempts = attempts_;
+  edits.attempts = attempts_->count();
   edits.fallback_of = fallback_of;
   edits.body = response_body_mode(head.framing, request.minor_version);
   edits.body_length = head.framing.length;
@@ -105,7 +105,7 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
       }
     }
     if (transaction_.stream().sending()) {
-      const Duration left = policy::time_left(stream_deadline_, now());
+      const Duration left = policy::time_left(attempts_->stream_deadline(), now());
       const std::optional<Duration> patience = idle ? std::min(*idle, left) : left;
       const bool taken = co_await transaction_.flush(patience);
       if (!taken) {
@@ -117,12 +117,13 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
     }
     if (last || transaction_.stream().failure()) co_return true;
 
-    last = read_body(attempt);
+    last = attempt.read_body();
     while (!last && !attempt.error && parser.body().empty()) {
-      const TimePoint deadline = std::min(stream_deadline_, policy::deadline_after(now(), idle));
+      const TimePoint deadline =
+          std::min(attempts_->stream_deadline(), policy::deadline_after(now(), idle));
       const bool in_time = co_await stream.until_input(deadline);
       if (in_time) {
-        last = read_body(attempt);
+        last = attempt.read_body();
       } else {
         attempt.error =
             Error{ErrorType::connection_read_timeout, "the response stood still for too long"};
@@ -136,59 +137,16 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
   co_return true;
 }
 
-/// Reads what has arrived of the response's body. True if that is its end. Sets `error` if it can
-/// never be complete.
-bool Exchange::read_body(Attempt& attempt) {
-  net::Stream& stream = attempt.lease->stream();
-  http::ResponseParser& parser = attempt.lease->parser();
-  Result<http::ParseStep, Error> step = parser.parse(stream.input());
-  if (!step) {
-    attempt.error = std::move(step.error());
-    return false;
-  }
-  stream.consume(step->consumed);
-  if (step->event == http::ParseEvent::complete) return true;
-  // The end of the connection is looked at when everything before it has been passed on.
-  if (!stream.input().empty() || !parser.body().empty() || stream.open_for_input()) return false;
-  if (stream.failure()) {
-    attempt.error =
-        Error{ErrorType::http_response_incomplete, "the connection broke within the response"};
-    return false;
-  }
-  Result<void, Error> end = parser.finish();
-  if (!end) attempt.error = std::move(end.error());
-  return end.has_value();
-}
-
 /// The response of the attempt has failed after its head.
 void Exchange::give_up(Attempt& attempt) {
   error_name_ = name(attempt.error->type);
-  attempt.settle_failure(attempt.error->type);
-  attempt.uploading.reset();
-  attempt.lease.close();
-}
-
-/// Drops an answer that the client will not get. If all of it has come, its connection stays
-/// usable.
-void Exchange::let_go(Attempt& attempt) {
-  if (attempt.has_response())
-    attempt.settle(Breaker::Outcome::success);  // unless it was told otherwise
-  attempt.uploading.reset();
-  if (!attempt.lease) return;
-  if (attempt.has_response() && attempt.request_sent && attempt.lease->parser().head().keep_alive) {
-    bool last = false;
-    do {
-      last = read_body(attempt);
-    } while (!last && !attempt.error && !attempt.lease->parser().body().empty());
-    if (last) return attempt.lease.release();
-  }
-  attempt.lease.close();
+  attempt.give_up();
 }
 
 runtime::Task<void> Exchange::tunnel(Attempt& attempt) {
   TunnelLimits limits;
   limits.idle = route_->config->timeout.idle;
-  limits.deadline = stream_deadline_;
+  limits.deadline = attempts_->stream_deadline();
   transaction_.write({}, true);
   transaction_.close_after();
   net::Stream& client = transaction_.stream();
@@ -209,7 +167,7 @@ bool Exchange::fallback_listed() const {
 }
 
 bool Exchange::is_for(const FallbackConfig& fallback) const {
-  const Attempt& failed = *slots_[outcome_];
+  const Attempt& failed = attempts_->outcome();
   return failed.error ? fallback.on.matches(failed.error->type)
                       : fallback.on.matches_status(failed.status);
 }
@@ -217,11 +175,11 @@ bool Exchange::is_for(const FallbackConfig& fallback) const {
 /// Tries the fallbacks in order. True if one answered.
 runtime::Task<bool> Exchange::fall_back() {
   if (!fallback_listed()) co_return false;
-  const Attempt& failed = outcome();
+  const Attempt& failed = attempts_->outcome();
   fallback_reason_ = failed.failure_name();
   std::string cause = failed.error ? "error=" : "received-status=";
   cause.append(failed.error ? name(failed.error->type) : fallback_reason_).append("; fallback");
-  fallback_error_ = error_name_;
+  fallback_error_ = error_name_.empty() ? attempts_->error_name() : error_name_;
 
   for (std::size_t i = 0; i < route_->config->fallbacks.size(); ++i) {
     const FallbackConfig& fallback = route_->config->fallbacks[i];
@@ -231,7 +189,7 @@ runtime::Task<bool> Exchange::fall_back() {
       if (!answered) continue;
     } else {
       note_fallback();
-      let_go(outcome());
+      attempts_->outcome().let_go();
       append_attempts(cause);
       co_await answer_static(fallback.response, cause);
     }
@@ -250,8 +208,8 @@ void Exchange::note_fallback() {
 /// Sends the request to another upstream, if that is allowed and possible. True if it answered.
 runtime::Task<bool> Exchange::fall_back_to(Cluster& cluster, std::string_view cause) {
   RequestBody& body = transaction_.body();
-  if (sent_ && !method_listed()) co_return false;
-  if (left_of_total() == Duration::zero()) co_return false;
+  if (attempts_->sent() && !attempts_->method_listed()) co_return false;
+  if (attempts_->left_of_total() == Duration::zero()) co_return false;
   while (!body.complete() && body.can_repeat()) {
     const std::optional<Duration> idle = route_->config->timeout.idle;
     Result<Pieces, BodyFailure> pieces = co_await body.pull(idle);
@@ -259,29 +217,27 @@ runtime::Task<bool> Exchange::fall_back_to(Cluster& cluster, std::string_view ca
   }
   if (!body.can_repeat()) co_return false;
 
-  Attempt& attempt = begin_attempt(cluster);
-  const std::size_t index = 1 - outcome_;
-  if (!attempt.admit(now())) {
-    drop(slots_[index]);
+  Attempt* attempt = attempts_->begin_other(cluster);
+  if (attempt == nullptr) co_return false;
+  co_await attempts_->attempt(*attempt);
+  if (!attempt->has_response() || attempt->client_failure) {
+    attempts_->forget_other();
     co_return false;
   }
-  co_await this->attempt(attempt);
-  if (!attempt.has_response() || attempt.client_failure) {
-    drop(slots_[index]);
-    co_return false;
-  }
-  let_go(outcome());
-  const bool answered = co_await deliver(attempt, cause);
+  Attempt& failed = attempts_->outcome();
+  failed.let_go();
+  const bool answered = co_await deliver(*attempt, cause);
   if (answered) co_return true;
   // Now this is how the exchange failed: the first answer has been let go.
-  outcome().error = attempt.error;
-  outcome().status = 0;
-  drop(slots_[index]);
+  failed.error = attempt->error;
+  failed.status = 0;
+  attempts_->forget_other();
   co_return false;
 }
 
 void Exchange::append_attempts(std::string& proxy_status) const {
-  if (attempts_ > 1) proxy_status.append("; attempts=").append(std::to_string(attempts_));
+  const int attempts = attempts_ ? attempts_->count() : 0;
+  if (attempts > 1) proxy_status.append("; attempts=").append(std::to_string(attempts));
 }
 
 /// The one place where a failure becomes a response.

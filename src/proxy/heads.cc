@@ -217,6 +217,7 @@ void append_upstream_head(std::string& out, const http::RequestHead& request,
     append_number(out, static_cast<std::uint64_t>(std::max<std::int64_t>(left, 1)));
     out.append("\r\n");
   }
+  if (edits.close) out.append("Connection: close\r\n");
   if (!edits.upgrade.empty()) {
     out.append("Connection: upgrade\r\n");
     append_field(out, "Upgrade", edits.upgrade);

@@ -32,6 +32,15 @@ class Attempt {
   /// cancelled.
   void record(http::Method method);
 
+  /// Reads what has arrived of the response's body into the lease's parser. True if that is its
+  /// end. Sets `error` if it can never be complete. REQUIRES: has_response().
+  bool read_body();
+  /// The response has failed after its head: the breaker is told, the connection closes.
+  void give_up();
+  /// Drops an answer that the client will not get. If all of it has come, its connection stays
+  /// usable.
+  void let_go();
+
   /// Why it failed, in the words of metrics: the group of its error, or its status.
   std::string failure_name() const;
 

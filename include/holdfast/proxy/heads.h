@@ -31,6 +31,7 @@ struct RequestEdits {
   std::string_view deadline_header;        // "" for none
   std::optional<Duration> deadline;        // what is left, for that header
   std::string_view upgrade;                // the protocol to ask for; "" for none
+  bool close = false;                      // Connection: close
   BodyMode body = BodyMode::none;
   std::uint64_t body_length = 0;
   std::span<const std::string> trailers;  // names that may follow the body
