@@ -7,10 +7,6 @@ namespace {
 
 using Kind = Verdict::Kind;
 
-bool is_settled(const Record& record) {
-  return record.state == RecordState::completed || record.state == RecordState::gone;
-}
-
 bool is_lease_over(const Record& record, StoreTime now) {
   return record.state == RecordState::inflight && record.lease_until <= now;
 }
@@ -211,6 +207,10 @@ Verdict apply(std::optional<Record>& record, const Operation& operation, StoreTi
   }
   HOLDFAST_ASSERT(false);
   return {};
+}
+
+bool is_settled(const Record& record) {
+  return record.state == RecordState::completed || record.state == RecordState::gone;
 }
 
 bool owner_died(Record& record) {

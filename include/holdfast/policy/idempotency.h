@@ -135,6 +135,9 @@ std::string_view name(Verdict::Kind kind);
 /// by a release, a resolution or its expiry.
 Verdict apply(std::optional<Record>& record, const Operation& operation, StoreTime now);
 
+/// Completed or gone: it changes no more before it expires.
+bool is_settled(const Record& record);
+
 /// What a store that starts anew makes of a record whose owner is known to be dead: inflight
 /// becomes unknown, reason "crash". True if it changed.
 bool owner_died(Record& record);
