@@ -99,7 +99,7 @@ runtime::Task<Outcome> RedisConnection::call(std::span<const std::string_view> w
     const bool in_time = co_await runtime::wait_for(place.signal(), context_.timers, deadline);
     if (in_time || place.answered()) continue;
     place.leave();
-    close(unavailable("Redis did not answer another command in time"));
+    close(unavailable("Redis did not answer in time"));
     co_return unexpected(StoreError{StoreError::Kind::timeout, "Redis did not answer in time"});
   }
   co_return place.take();
