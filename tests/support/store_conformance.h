@@ -14,12 +14,14 @@
 #include <doctest/doctest.h>
 #include <rapidcheck.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -387,6 +389,72 @@ inline void check_closing_with_operations_on_the_way(StoreSubject& subject) {
   }
   StoreDriver driver(subject);
   CHECK(driver.verdict(claim).kind == Verdict::Kind::acquired);
+}
+
+/// Two loops on two threads have one store.
+inline void check_two_loops(StoreSubject& subject) {
+  constexpr int records = 200;
+  std::vector<Digest> ids;
+  for (int i = 0; i < records; ++i) ids.push_back(fresh_id());
+  std::atomic<int> acquired = 0;
+  const auto claim_all = [&](LoopFixture& loop, std::string_view token) {
+    StoreSubject own{loop, subject.backend, {}};
+    StoreDriver driver(own);
+    for (const Digest& id : ids) {
+      const Verdict verdict = driver.verdict(make_operation(Command::claim, id, token));
+      if (verdict.kind == Verdict::Kind::acquired) ++acquired;
+    }
+  };
+  std::thread other([&] {
+    LoopFixture loop;
+    claim_all(loop, "other");
+  });
+  claim_all(subject.loop, "own");
+  other.join();
+  CHECK(acquired == records);
+}
+
+/// REQUIRES: subject.advance, and a store of `bounded_bytes` with nothing in it.
+inline constexpr std::uint64_t bounded_bytes = 20'000;
+inline void check_full_store(StoreSubject& subject) {
+  StoreDriver driver(subject);
+  const auto kind_of = [&](const Operation& operation) { return driver.verdict(operation).kind; };
+  const auto is_full = [&](const Operation& operation) {
+    const StoreResult result = driver.apply(operation);
+    return !result && result.error().kind == store::StoreError::Kind::full;
+  };
+  const auto id_of = [](int number) { return digest_of(std::to_string(number)); };
+
+  int held = 0;
+  while (!is_full(make_operation(Command::claim, id_of(held)))) {
+    REQUIRE(subject.backend.stats().inflight == static_cast<std::uint64_t>(++held));
+  }
+  REQUIRE(held > 10);
+  CHECK(subject.backend.stats().bytes <= bounded_bytes);
+
+  // What exists goes on.
+  const Digest id = id_of(0);
+  CHECK(kind_of(make_operation(Command::claim, id)) == Verdict::Kind::acquired);
+  CHECK(kind_of(make_operation(Command::renew, id)) == Verdict::Kind::ok);
+  CHECK(kind_of(make_operation(Command::claim, id, "foreign")) == Verdict::Kind::inflight);
+  Operation complete = make_operation(Command::complete, id);
+  complete.body.assign(bounded_bytes / 2, 'x');
+  CHECK(is_full(complete));
+  CHECK(kind_of(make_operation(Command::peek, id)) == Verdict::Kind::inflight);
+  CHECK(kind_of(make_operation(Command::tombstone, id)) == Verdict::Kind::ok);
+  CHECK(kind_of(make_operation(Command::claim, id, "foreign")) == Verdict::Kind::gone);
+  for (int number = 0; number < held; ++number) {
+    CHECK(kind_of(make_operation(Command::peek, id_of(number))) != Verdict::Kind::absent);
+  }
+
+  // Room is made by what has expired, however much of it that takes.
+  subject.advance(2 * long_time);
+  complete.id = id_of(held);
+  complete.body.assign(bounded_bytes * 3 / 4, 'x');
+  CHECK(kind_of(make_operation(Command::claim, complete.id)) == Verdict::Kind::acquired);
+  CHECK(kind_of(complete) == Verdict::Kind::ok);
+  CHECK(kind_of(make_operation(Command::claim, complete.id)) == Verdict::Kind::completed);
+  CHECK(subject.backend.stats().bytes <= bounded_bytes);
 }
 
 }  // namespace holdfast::test

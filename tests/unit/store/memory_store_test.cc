@@ -2,9 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include <atomic>
-#include <thread>
-
 #include "tests/support/capture_file.h"
 #include "tests/support/manual_clock.h"
 #include "tests/support/store_conformance.h"
@@ -32,16 +29,6 @@ struct MemoryFixture {
   StoreResult claim(int number) {
     return store.apply(make_operation(Command::claim, digest_of(std::to_string(number))));
   }
-  int claim_until_full() {
-    int number = 0;
-    for (;; ++number) {
-      const StoreResult result = claim(number);
-      if (!result) {
-        CHECK(result.error().kind == StoreError::Kind::full);
-        return number;
-      }
-    }
-  }
 };
 
 TEST_CASE("the memory store decides as the policy does") {
@@ -67,6 +54,9 @@ TEST_CASE("the memory store decides as the policy does") {
   SUBCASE("cancelled waits") {
     test::check_cancelled_waits(subject);
   }
+  SUBCASE("two loops") {
+    test::check_two_loops(subject);
+  }
   SUBCASE("closing") {
     test::check_closing_with_operations_on_the_way(subject);
   }
@@ -83,47 +73,12 @@ TEST_CASE("the suite holds a store whose time nobody can move to the same") {
   test::check_random_sequences(subject);
 }
 
-TEST_CASE("a full store takes no new claim, and all else goes on") {
-  MemoryFixture fixture(10'000);
-  const int held = fixture.claim_until_full();
-  REQUIRE(held > 10);
-  CHECK(fixture.store.stats().bytes <= 10'000);
-
-  const Digest id = digest_of("0");
-  CHECK(fixture.claim(0)->kind == Verdict::Kind::acquired);  // its own, sent again
-  CHECK(fixture.store.apply(make_operation(Command::renew, id))->kind == Verdict::Kind::ok);
-  CHECK(fixture.store.apply(make_operation(Command::peek, id))->kind == Verdict::Kind::inflight);
-  CHECK(fixture.store.apply(make_operation(Command::claim, id, "foreign"))->kind ==
-        Verdict::Kind::inflight);
-
-  Operation complete = make_operation(Command::complete, id);
-  complete.body.assign(5000, 'x');
-  const StoreResult refused = fixture.store.apply(complete);
-  REQUIRE_FALSE(refused);
-  CHECK(refused.error().kind == StoreError::Kind::full);
-  CHECK(fixture.store.apply(make_operation(Command::peek, id))->kind == Verdict::Kind::inflight);
-
-  CHECK(fixture.store.apply(make_operation(Command::tombstone, id))->kind == Verdict::Kind::ok);
-  CHECK(fixture.store.apply(make_operation(Command::claim, id, "foreign"))->kind ==
-        Verdict::Kind::gone);
-  for (int number = 0; number < held; ++number) {
-    CAPTURE(number);
-    const Operation peek = make_operation(Command::peek, digest_of(std::to_string(number)));
-    CHECK(fixture.store.apply(peek)->kind != Verdict::Kind::absent);
-  }
-}
-
-TEST_CASE("room is made by what has expired") {
-  MemoryFixture fixture(10'000);
-  const int held = fixture.claim_until_full();
-  fixture.clock.advance(2 * test::long_time);
-  Operation claim = make_operation(Command::claim, digest_of("large"));
-  Operation complete = make_operation(Command::complete, claim.id);
-  complete.body.assign(9000, 'x');  // more than one sweep frees
-  CHECK(fixture.store.apply(claim));
-  CHECK(fixture.store.apply(complete));
-  CHECK(fixture.store.stats().inflight < static_cast<std::uint64_t>(held));
-  CHECK(fixture.store.stats().bytes <= 10'000);
+TEST_CASE("a full memory store takes no new claim, and all else goes on") {
+  MemoryFixture fixture(test::bounded_bytes);
+  test::LoopFixture loop;
+  test::StoreSubject subject{loop, fixture.store,
+                             [&](policy::Milliseconds time) { fixture.clock.advance(time); }};
+  test::check_full_store(subject);
 }
 
 TEST_CASE("what has expired is removed, a few at each call") {
@@ -138,23 +93,6 @@ TEST_CASE("what has expired is removed, a few at each call") {
     CHECK(fixture.store.stats().inflight == records - call * MemoryStore::sweep);
   }
   CHECK(fixture.store.stats().bytes == 0);
-}
-
-TEST_CASE("threads share the memory store") {
-  MemoryFixture fixture;
-  std::atomic<int> acquired = 0;
-  std::vector<std::thread> threads;
-  for (int thread = 0; thread < 4; ++thread) {
-    threads.emplace_back([&fixture, &acquired, thread] {
-      for (int number = 0; number < 500; ++number) {
-        const Operation claim = make_operation(Command::claim, digest_of(std::to_string(number)),
-                                               std::to_string(thread));
-        if (fixture.store.apply(claim)->kind == Verdict::Kind::acquired) ++acquired;
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  CHECK(acquired == 500);
 }
 
 TEST_CASE("opening a store in memory warns that keys are forgotten") {
