@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <list>
 #include <mutex>
 
 namespace holdfast::test {
@@ -58,27 +59,43 @@ class FaultyDisk {
   static int open(sqlite3_vfs*, sqlite3_filename path, sqlite3_file* file, int flags, int* out) {
     const int code = instance_->system_->xOpen(instance_->system_, path, file, flags, out);
     if (code != SQLITE_OK || file->pMethods == nullptr) return code;
-    if (instance_->original_ == nullptr) {
-      instance_->original_ = file->pMethods;
-      instance_->methods_ = *file->pMethods;
-      instance_->methods_.xWrite = &FaultyDisk::write;
-      instance_->methods_.xSync = &FaultyDisk::sync;
-    }
-    REQUIRE(file->pMethods == instance_->original_);
-    file->pMethods = &instance_->methods_;
+    file->pMethods = instance_->wrapped(file->pMethods);
     return SQLITE_OK;
   }
 
   static int write(sqlite3_file* file, const void* bytes, int size, sqlite3_int64 offset) {
     instance_->wait_while_held();
     const int error = instance_->write_error;
-    return error != SQLITE_OK ? error : instance_->original_->xWrite(file, bytes, size, offset);
+    return error != SQLITE_OK ? error : original(file).xWrite(file, bytes, size, offset);
   }
   static int sync(sqlite3_file* file, int flags) {
     ++instance_->syncs;
     const int error = instance_->sync_error;
-    return error != SQLITE_OK ? error : instance_->original_->xSync(file, flags);
+    return error != SQLITE_OK ? error : original(file).xSync(file, flags);
   }
+
+  // The system has other methods for a database than for its log. Files are opened on one thread at
+  // a time, and what is in the list stays where it is.
+  struct Wrapped {
+    const sqlite3_io_methods* original;
+    sqlite3_io_methods methods;
+  };
+  const sqlite3_io_methods* wrapped(const sqlite3_io_methods* methods) {
+    for (const Wrapped& each : wrapped_) {
+      if (each.original == methods) return &each.methods;
+    }
+    Wrapped& added = wrapped_.emplace_back(Wrapped{methods, *methods});
+    added.methods.xWrite = &FaultyDisk::write;
+    added.methods.xSync = &FaultyDisk::sync;
+    return &added.methods;
+  }
+  static const sqlite3_io_methods& original(sqlite3_file* file) {
+    for (const Wrapped& each : instance_->wrapped_) {
+      if (&each.methods == file->pMethods) return *each.original;
+    }
+    return *file->pMethods;
+  }
+
   void wait_while_held() {
     std::unique_lock lock(mutex_);
     if (!held_) return;
@@ -91,8 +108,7 @@ class FaultyDisk {
   inline static FaultyDisk* instance_ = nullptr;
   sqlite3_vfs* const system_;
   sqlite3_vfs vfs_;
-  const sqlite3_io_methods* original_ = nullptr;
-  sqlite3_io_methods methods_{};
+  std::list<Wrapped> wrapped_;
 
   std::mutex mutex_;
   std::condition_variable arrived_;
