@@ -19,6 +19,14 @@ std::vector<Diagnostic> values_of(const std::multimap<Place, Diagnostic>& diagno
   return values;
 }
 
+/// Routes that inherit one value find the same wrong with it: that is told once.
+void add(std::multimap<Place, Diagnostic>& diagnostics, Diagnostic diagnostic) {
+  const auto [begin, end] = diagnostics.equal_range(diagnostic.place);
+  const bool told = std::any_of(
+      begin, end, [&](const auto& entry) { return entry.second.message == diagnostic.message; });
+  if (!told) diagnostics.emplace(diagnostic.place, std::move(diagnostic));
+}
+
 std::vector<std::string_view> split_lines(std::string_view document) {
   if (document.starts_with("\xEF\xBB\xBF")) document.remove_prefix(3);
   std::vector<std::string_view> lines;
@@ -79,11 +87,11 @@ std::string position(std::string_view file, Place place) {
 }  // namespace
 
 void Diagnostics::error(Place place, std::string message, std::string_view suggestion) {
-  errors_.emplace(place, Diagnostic{place, std::move(message), std::string(suggestion)});
+  add(errors_, {place, std::move(message), std::string(suggestion)});
 }
 
 void Diagnostics::warning(Place place, std::string message) {
-  warnings_.emplace(place, Diagnostic{place, std::move(message), {}});
+  add(warnings_, {place, std::move(message), {}});
 }
 
 std::vector<Diagnostic> Diagnostics::errors() const {

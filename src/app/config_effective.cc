@@ -10,6 +10,7 @@
 #include "holdfast/app/config_values.h"
 #include "holdfast/base/text.h"
 #include "holdfast/http/method.h"
+#include "holdfast/store/redis_url.h"
 
 namespace holdfast::app {
 namespace {
@@ -48,6 +49,13 @@ Json condition_names(const policy::ConditionSet& set) {
     }
   }
   return names;
+}
+
+/// REQUIRES: not client_cert, which is not in this version.
+std::string scope_text(const policy::ScopeSource& source) {
+  if (source.kind == policy::ScopeSource::Kind::authorization) return "authorization";
+  if (source.kind == policy::ScopeSource::Kind::none) return "none";
+  return "header:" + source.header;
 }
 
 /// Writes what Reader reads: the other visitor of config_schema.h.
@@ -112,6 +120,14 @@ class EffectiveWriter {
     for (const net::Cidr& range : value) texts.push_back(range.text());
     set(key, std::move(texts));
   }
+  void texts(std::string_view key, const std::vector<std::string>& value, const TextRule&) {
+    set(key, value);
+  }
+  void scope(std::string_view key, const std::vector<policy::ScopeSource>& value) {
+    Json texts = Json::array();
+    for (const policy::ScopeSource& source : value) texts.push_back(scope_text(source));
+    set(key, std::move(texts));
+  }
   template <class Body>
   void table(std::string_view key, Body body) {
     Json below = Json::object();
@@ -159,6 +175,14 @@ Json admin_json(const proxy::AdminConfig& admin) {
 
 Json listener_json(const proxy::ListenerConfig& listener) {
   return {{"name", listener.name}, {"listen", listener.listen.text}, {"mode", "reverse"}};
+}
+
+Json store_json(const store::StoreOptions& store) {
+  Json json = plain_table(store, [](auto& writer, auto& options) { store_keys(writer, options); });
+  // Without user and password; what is no URL of a Redis was never given.
+  const auto url = store::parse_redis_url(store.url);
+  json["url"] = url ? url->text() : "";
+  return json;
 }
 
 Json upstream_json(const proxy::UpstreamConfig& upstream) {
@@ -225,6 +249,7 @@ Json route_json(const proxy::RouteConfig& route) {
   json.update(plain_table(route, [](auto& writer, proxy::RouteConfig& options) {
     writer.table("timeout", [&](auto& sub) { timeout_keys(sub, options.timeout); });
     writer.table("retry", [&](auto& sub) { retry_keys(sub, options.retry); });
+    writer.table("idempotency", [&](auto& sub) { idempotency_keys(sub, options.idempotency); });
   }));
   json["fallback"] = Json::array();
   for (const proxy::FallbackConfig& fallback : route.fallbacks) {
@@ -252,6 +277,7 @@ Json effective_config(const LoadedConfig& loaded) {
   json["admin"] = admin_json(config.admin);
   json["listener"] = Json::array();
   for (const auto& listener : config.listeners) json["listener"].push_back(listener_json(listener));
+  json["store"] = store_json(config.store);
   json["upstream"] = Json::object();
   for (const auto& [name, upstream] : config.upstreams)
     json["upstream"][name] = upstream_json(upstream);

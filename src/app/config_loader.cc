@@ -9,12 +9,13 @@
 
 #include "holdfast/app/config_diagnostics.h"
 #include "holdfast/app/config_file.h"
-#include "holdfast/app/config_future.h"
+#include "holdfast/app/config_idempotency.h"
 #include "holdfast/app/config_policies.h"
 #include "holdfast/app/config_reader.h"
 #include "holdfast/app/config_routes.h"
 #include "holdfast/app/config_schema.h"
 #include "holdfast/app/config_sections.h"
+#include "holdfast/app/config_store.h"
 #include "holdfast/app/config_tree.h"
 #include "holdfast/base/assert.h"
 
@@ -78,6 +79,7 @@ class Loader {
   /// REQUIRES: the result is used only if the diagnostics have no errors.
   LoadedConfig load() {
     read_root();
+    check_merged_policies();
     if (!diagnostics_.has_errors()) {
       warn();
       resolve();
@@ -93,7 +95,8 @@ class Loader {
     root.table("log", [&](Reader& keys) { log_keys(keys, config_->log); });
     read_admin_table(root);
     read_listeners(root);
-    refuse_store(root);
+    root.table("store", [&](Reader& keys) { read_store(keys, config_->store); });
+    resolve_store_path(config_->store, context_.folder);
     root.table("defaults", [&](Reader& keys) {
       Policies policies;
       read_policies(keys, policies, context_);
@@ -176,6 +179,23 @@ class Loader {
     });
   }
 
+  /// Rules between keys of different levels: whatever else is wrong with the file.
+  void check_merged_policies() {
+    const Node* routes = child(&root_, "route");
+    if (routes == nullptr) return;
+    for (const Node& route : routes->items) {
+      if (child(&route, "respond") != nullptr) continue;
+      check_idempotency(merge(inherited_by(route), policies_of(&route)), diagnostics_);
+    }
+  }
+
+  /// The policies of [defaults] and of the route's upstream, if it has one.
+  Node inherited_by(const Node& route) const {
+    const Node* name = child(&route, "upstream");
+    const Node* upstream = name != nullptr ? child(child(&root_, "upstream"), name->text) : nullptr;
+    return merge(policies_of(child(&root_, "defaults")), policies_of(upstream));
+  }
+
   static Place place_of_name(const Node& table) {
     const Node* name = child(&table, "name");
     return name != nullptr ? name->place : table.place;
@@ -229,17 +249,15 @@ class Loader {
   /// Gives every route its effective policies and notes where each value was set. The levels have
   /// been checked one by one, so their merger has no errors.
   void resolve() {
-    for (const std::string_view section : {"server", "log", "admin", "listener", "upstream"}) {
+    for (const std::string_view section :
+         {"server", "log", "admin", "listener", "store", "upstream"}) {
       const Node* node = child(&root_, section);
       if (node != nullptr)
         collect_origins(*node, node->place.line, fmt::format("/{}", section), origins_);
     }
-    const Node defaults = policies_of(child(&root_, "defaults"));
-    const Node* upstreams = child(&root_, "upstream");
     for (std::size_t i = 0; i < config_->routes.size(); ++i) {
       proxy::RouteConfig& route = config_->routes[i];
-      const Node* upstream = route.respond ? nullptr : child(upstreams, route.upstream);
-      const Node inherited = merge(defaults, policies_of(upstream));
+      const Node inherited = inherited_by(route_node(i));
       const Node effective = merge(inherited, route_node(i));
       collect_origins(effective, effective.place.line, fmt::format("/route/{}", i), origins_);
       apply(merge(inherited, policies_of(&route_node(i))), route);
@@ -253,7 +271,16 @@ class Loader {
     read_policies(keys, policies, context_);
     route.timeout = policies.timeout;
     route.retry = policies.retry;
+    apply_idempotency(policies.idempotency, child(&merged, "idempotency"), route);
     route.fallbacks = std::move(policies.fallbacks);
+  }
+
+  /// A route that answers by itself keeps no records, whatever it inherits.
+  void apply_idempotency(const policy::IdempotencyOptions& idempotency, const Node* table,
+                         proxy::RouteConfig& route) {
+    if (route.respond) return;
+    route.idempotency = idempotency;
+    complete_idempotency(route.idempotency, table, route.name, config_->store.on_error);
   }
 
   const Node& root_;

@@ -7,6 +7,7 @@
 
 #include "holdfast/app/config_file.h"
 #include "holdfast/app/config_future.h"
+#include "holdfast/app/config_idempotency.h"
 #include "holdfast/app/config_schema.h"
 #include "holdfast/base/text.h"
 #include "holdfast/http/method.h"
@@ -115,6 +116,8 @@ void read_response(Reader& keys, proxy::StaticResponse& response, LoadContext& c
 void read_policies(Reader& keys, Policies& policies, LoadContext& context) {
   keys.table("timeout", [&](Reader& timeout) { timeout_keys(timeout, policies.timeout); });
   keys.table("retry", [&](Reader& retry) { retry_keys(retry, policies.retry); });
+  keys.table("idempotency",
+             [&](Reader& idempotency) { read_idempotency(idempotency, policies.idempotency); });
   keys.tables("fallback", [&](Reader& fallback) {
     policies.fallbacks.push_back(read_fallback(fallback, context));
   });

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "holdfast/base/text.h"
+#include "holdfast/http/fields.h"
 #include "holdfast/http/method.h"
 
 namespace holdfast::app {
@@ -362,6 +363,28 @@ void Reader::ranges(std::string_view key, std::vector<net::Cidr>& field) {
     }
   }
   if (has(key)) field = std::move(values);
+}
+
+void Reader::scope(std::string_view key, std::vector<policy::ScopeSource>& field) {
+  using Kind = policy::ScopeSource::Kind;
+  constexpr std::string_view what = R"("authorization", "header:NAME", "client_cert" or "none")";
+  constexpr std::string_view header = "header:";
+  std::vector<policy::ScopeSource> sources;
+  for (const Node* item : strings(key, what)) {
+    const std::string_view text = item->text;
+    if (text == "authorization") {
+      sources.push_back({Kind::authorization, ""});
+    } else if (text == "none") {
+      sources.push_back({Kind::none, ""});
+    } else if (text == "client_cert") {
+      error(item->place, R"(scope "client_cert" is not in this version)");
+    } else if (text.starts_with(header) && http::is_token(text.substr(header.size()))) {
+      sources.push_back({Kind::header, to_lower(text.substr(header.size()))});
+    } else {
+      item_must_be(key, what, *item);
+    }
+  }
+  if (has(key)) field = std::move(sources);
 }
 
 // ---- tables ----

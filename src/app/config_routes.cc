@@ -137,7 +137,7 @@ void check_one_target(Reader& keys) {
   }
   if (!keys.has("respond")) return;
   for (const std::string_view key :
-       {"rewrite", "upgrade", "trailers", "timeout", "retry", "fallback"}) {
+       {"rewrite", "upgrade", "trailers", "timeout", "retry", "idempotency", "fallback"}) {
     const Entry* entry = keys.find(key);
     if (entry == nullptr) continue;
     keys.error(entry->place, fmt::format(R"({} makes no sense beside "respond")", in_quotes(key)));

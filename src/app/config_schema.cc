@@ -1,5 +1,6 @@
 #include "holdfast/app/config_schema.h"
 
+#include "holdfast/app/config_sections.h"
 #include "holdfast/http/fields.h"
 
 namespace holdfast::app {
@@ -10,6 +11,23 @@ bool is_pseudonym(std::string_view text) {
 
 bool is_field_name_or_empty(std::string_view text) {
   return text.empty() || http::is_token(text);
+}
+
+bool is_some_text(std::string_view text) {
+  return !text.empty();
+}
+
+bool is_name_or_empty(std::string_view text) {
+  return text.empty() || is_name(text);
+}
+
+bool is_key_header(std::string_view text) {
+  return http::is_token(text) && !is_framing_header(text);
+}
+
+/// The methods that change something; a key of any other is none of holdfast's business.
+bool is_keyed_method(std::string_view text) {
+  return text == "POST" || text == "PATCH" || text == "PUT" || text == "DELETE";
 }
 
 }  // namespace holdfast::app

@@ -121,7 +121,7 @@ void print_route(Printer& printer, const Json& config, std::size_t index,
                  const std::string& upstream) {
   const Json& route = config["route"][index];
   const std::string pointer = fmt::format("/route/{}", index);
-  for (const char* key : {"upstream", "respond", "timeout", "retry"}) {
+  for (const char* key : {"upstream", "respond", "timeout", "retry", "idempotency"}) {
     if (route.contains(key)) printer.values(route[key], fmt::format("{}/{}", pointer, key), key);
   }
   if (upstream.empty()) return;  // it answers by itself

@@ -80,11 +80,11 @@ TEST_CASE("what is not built yet is refused by name, and checked all the same") 
     std::string text;
     std::string message;
   } cases[] = {
-      {"[store]\nkind = \"memory\"\n", "not in this version"},
+      {"[store]\ntls = { ca = \"x\" }\n", "not in this version"},
       {"[store]\nkind = \"tape\"\n", "kind"},
       {"[defaults.rate_limit]\nrate = \"100/s\"\n", "not in this version"},
       {"[defaults.concurrency]\nmax = 10\n", "not in this version"},
-      {"[defaults.idempotency]\nenabled = true\n", "not in this version"},
+      {"[defaults.idempotency]\nscope = [\"client_cert\"]\n", "not in this version"},
       {"[upstream.x]\nendpoints = [\"http://127.0.0.1:1\"]\nhealth = { path = \"/h\" }\n",
        "not in this version"},
       {"[upstream.x]\nendpoints = [\"http://127.0.0.1:1\"]\nbalance = \"consistent_hash\"\n",

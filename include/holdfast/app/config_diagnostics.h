@@ -1,6 +1,7 @@
 // What is wrong with a configuration file, where, and how that is told to a person.
 //
-// Contract: errors are collected in any order and rendered by place. The form is
+// Contract: errors are collected in any order and rendered by place; what is said twice of one
+// place is kept once. The form is
 //   FILE:LINE:COLUMN: error: MESSAGE
 //   the source line
 //   a caret under the column

@@ -7,14 +7,14 @@
 
 namespace holdfast::app {
 
-/// [store]
-void refuse_store(Reader& root);
+/// store.tls
+void refuse_store_tls(Reader& store);
 /// listener.tls; listener.mode and listener.allow, where they are not the defaults.
 void refuse_listener_keys(Reader& listener);
 /// upstream.tls, .outlier, .health, .hash_key and balance = "consistent_hash".
 /// Returns true if `balance` has been dealt with.
 bool refuse_upstream_keys(Reader& upstream);
-/// The policy tables idempotency, rate_limit and concurrency.
+/// The policy tables rate_limit and concurrency.
 void refuse_policies(Reader& keys);
 
 }  // namespace holdfast::app

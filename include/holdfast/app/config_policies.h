@@ -21,6 +21,7 @@ struct Policies {
 
   policy::TimeoutOptions timeout;
   policy::RetryOptions retry;
+  policy::IdempotencyOptions idempotency;
   std::vector<proxy::FallbackConfig> fallbacks;
 };
 

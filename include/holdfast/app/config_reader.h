@@ -23,6 +23,7 @@
 #include "holdfast/net/address.h"
 #include "holdfast/policy/backoff.h"
 #include "holdfast/policy/condition.h"
+#include "holdfast/policy/idempotency_options.h"
 
 namespace holdfast::app {
 
@@ -84,6 +85,8 @@ class Reader {
   /// Registered methods, as bits of http::Method.
   void methods(std::string_view key, std::uint32_t& field);
   void ranges(std::string_view key, std::vector<net::Cidr>& field);
+  /// Where an idempotency key's scope comes from.
+  void scope(std::string_view key, std::vector<policy::ScopeSource>& field);
 
   // Tables below this one: body(Reader&) is called for each that is there.
   template <class Body>

@@ -12,10 +12,21 @@ namespace holdfast::app {
 
 bool is_pseudonym(std::string_view text);
 bool is_field_name_or_empty(std::string_view text);
+bool is_some_text(std::string_view text);
+bool is_name_or_empty(std::string_view text);
+bool is_key_header(std::string_view text);
+bool is_keyed_method(std::string_view text);
 
 inline constexpr TextRule pseudonym_rule = {"a token (letters, digits, -._~)", is_pseudonym};
 inline constexpr TextRule optional_field_name_rule = {R"(a header's name, or "")",
                                                       is_field_name_or_empty};
+inline constexpr TextRule some_text_rule = {"a string that is not empty", is_some_text};
+inline constexpr TextRule optional_name_rule = {R"(a name of 1 to 128 visible characters, or "")",
+                                                is_name_or_empty};
+inline constexpr TextRule key_header_rule = {"the name of a header that a client may send",
+                                             is_key_header};
+inline constexpr TextRule keyed_method_rule = {R"("POST", "PATCH", "PUT" or "DELETE")",
+                                               is_keyed_method};
 
 inline constexpr Choice<proxy::UnderscoreHeaders> underscore_choices[] = {
     {"drop", proxy::UnderscoreHeaders::drop},
@@ -41,6 +52,36 @@ inline constexpr Choice<policy::BackoffKind> backoff_choices[] = {
     {"exponential", policy::BackoffKind::exponential},
     {"fibonacci", policy::BackoffKind::fibonacci},
     {"constant", policy::BackoffKind::constant}};
+
+inline constexpr Choice<policy::MissingKey> missing_key_choices[] = {
+    {"pass", policy::MissingKey::pass},
+    {"reject", policy::MissingKey::reject},
+    {"generate", policy::MissingKey::generate}};
+inline constexpr Choice<policy::KeySyntax> key_syntax_choices[] = {
+    {"lenient", policy::KeySyntax::lenient}, {"strict", policy::KeySyntax::strict}};
+inline constexpr Choice<policy::ScopeMissing> scope_missing_choices[] = {
+    {"anonymous", policy::ScopeMissing::anonymous}, {"reject", policy::ScopeMissing::reject}};
+inline constexpr Choice<policy::FingerprintOf> fingerprint_choices[] = {
+    {"full", policy::FingerprintOf::full},
+    {"body", policy::FingerprintOf::body},
+    {"none", policy::FingerprintOf::none}};
+inline constexpr Choice<policy::OnUnknown> on_unknown_choices[] = {
+    {"hold", policy::OnUnknown::hold}, {"reexecute", policy::OnUnknown::reexecute}};
+inline constexpr Choice<policy::OnStoreFailure> on_store_error_choices[] = {
+    {"closed", policy::OnStoreFailure::closed}, {"open", policy::OnStoreFailure::open}};
+inline constexpr Choice<policy::Recording> record_choices[] = {
+    {"definitive", policy::Recording::definitive},
+    {"all", policy::Recording::all},
+    {"no_5xx", policy::Recording::no_5xx},
+    {"success_only", policy::Recording::success_only}};
+inline constexpr Choice<store::StoreKind> store_kind_choices[] = {
+    {"local", store::StoreKind::local},
+    {"memory", store::StoreKind::memory},
+    {"redis", store::StoreKind::redis}};
+inline constexpr Choice<store::Sync> sync_choices[] = {{"normal", store::Sync::normal},
+                                                       {"full", store::Sync::full}};
+inline constexpr Choice<store::OnStoreError> on_error_choices[] = {
+    {"closed", store::OnStoreError::closed}, {"open", store::OnStoreError::open}};
 
 inline constexpr Range at_least_one = {1};
 inline constexpr Range small_count = {1, 1'000'000};
@@ -69,6 +110,21 @@ void log_keys(Keys& keys, proxy::LogConfig& log) {
   keys.choice("level", log.level, log_level_choices);
   keys.choice("format", log.format, log_format_choices);
   keys.choice("access", log.access, access_choices);
+}
+
+/// [store], but `url`, which may hold a password
+template <class Keys>
+void store_keys(Keys& keys, store::StoreOptions& store) {
+  keys.choice("kind", store.kind, store_kind_choices);
+  keys.text("path", store.path, some_text_rule);
+  keys.choice("sync", store.sync, sync_choices);
+  keys.size("max_bytes", store.max_bytes);
+  keys.text("key_prefix", store.key_prefix, optional_name_rule);
+  keys.count("wait_replicas", store.wait_replicas, Range{0, 1000});
+  keys.duration("wait_timeout", store.wait_timeout);
+  keys.boolean("allow_eviction", store.allow_eviction);
+  keys.duration("timeout", store.timeout);
+  keys.choice("on_error", store.on_error, on_error_choices);
 }
 
 /// [upstream.NAME], the plain keys but `balance`, one of whose words is not in this version
@@ -140,6 +196,33 @@ void retry_keys(Keys& keys, policy::RetryOptions& retry) {
   keys.size("body_limit", retry.body_limit, Zero::allowed);
   keys.duration("retry_after_max", retry.retry_after_max, Zero::allowed);
   keys.duration("hedge_after", retry.hedge_after);
+}
+
+/// idempotency, a policy table
+template <class Keys>
+void idempotency_keys(Keys& keys, policy::IdempotencyOptions& idempotency) {
+  keys.boolean("enabled", idempotency.enabled);
+  keys.texts("methods", idempotency.methods, keyed_method_rule);
+  keys.text("header", idempotency.header, key_header_rule);
+  keys.choice("missing_key", idempotency.missing_key, missing_key_choices);
+  keys.duration("auto_ttl", idempotency.auto_ttl);
+  keys.choice("key_syntax", idempotency.key_syntax, key_syntax_choices);
+  keys.count("max_key_length", idempotency.max_key_length, Range{1, 255});
+  keys.text("namespace", idempotency.name_space, optional_name_rule);
+  keys.scope("scope", idempotency.scope);
+  keys.choice("scope_missing", idempotency.scope_missing, scope_missing_choices);
+  keys.choice("fingerprint", idempotency.fingerprint, fingerprint_choices);
+  keys.duration("ttl", idempotency.ttl);
+  keys.duration("lease", idempotency.lease);
+  keys.duration("max_execution", idempotency.max_execution);
+  keys.duration("in_flight_wait", idempotency.in_flight_wait);
+  keys.choice("on_unknown", idempotency.on_unknown, on_unknown_choices);
+  keys.choice("on_store_error", idempotency.on_store_error, on_store_error_choices);
+  keys.choice("record", idempotency.record, record_choices);
+  keys.size("max_request_bytes", idempotency.max_request_bytes);
+  keys.size("max_response_bytes", idempotency.max_response_bytes);
+  keys.boolean("replay_set_cookie", idempotency.replay_set_cookie);
+  keys.boolean("upstream_honours_key", idempotency.upstream_honours_key);
 }
 
 }  // namespace holdfast::app

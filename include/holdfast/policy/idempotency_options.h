@@ -53,6 +53,8 @@ struct IdempotencyOptions {
   std::uint64_t max_response_bytes = 1024 * 1024;
   bool replay_set_cookie = false;
   bool upstream_honours_key = false;
+
+  bool operator==(const IdempotencyOptions&) const = default;
 };
 
 }  // namespace holdfast::policy

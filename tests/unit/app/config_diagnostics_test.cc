@@ -49,6 +49,18 @@ TEST_CASE("errors come by place, those of one place as they were found") {
   CHECK(diagnostics.warnings().size() == 1);
 }
 
+TEST_CASE("what is said twice of one place is kept once") {
+  Diagnostics diagnostics;
+  for (const std::uint32_t line : {1u, 1u, 2u}) {
+    diagnostics.error({line, 1}, "wrong");
+    diagnostics.warning({line, 1}, "odd");
+  }
+  diagnostics.error({1, 1}, "also wrong");
+  REQUIRE(diagnostics.errors().size() == 3);
+  CHECK(diagnostics.errors()[1].message == "also wrong");
+  CHECK(diagnostics.warnings().size() == 2);
+}
+
 TEST_CASE("what a person wrote is quoted without its control characters") {
   CHECK(in_quotes("a") == "\"a\"");
   CHECK(in_quotes("a\"\\\n\x1b") == "\"a\\\"\\\\\\u000A\\u001B\"");

@@ -30,6 +30,48 @@ TEST_CASE("the effective configuration holds every default, in the form of the f
   CHECK(route["retry"]["on"] == Json({"connect", "reset", "502", "503", "504"}));
   CHECK(route["retry"]["backoff"]["jitter"] == "full");
   CHECK(route["fallback"] == Json::array());
+  const Json& idempotency = route["idempotency"];
+  CHECK(idempotency["enabled"] == false);
+  CHECK(idempotency["methods"] == Json({"POST"}));
+  CHECK(idempotency["namespace"] == "route-1");
+  CHECK(idempotency["scope"] == Json({"authorization"}));
+  CHECK(idempotency["ttl"] == "24h");
+  CHECK(idempotency["in_flight_wait"] == "off");
+  CHECK(idempotency["max_response_bytes"] == "1MiB");
+  CHECK(idempotency.size() == 22);
+  CHECK(json["store"]["kind"] == "local");
+  CHECK(json["store"]["path"].get<std::string>().ends_with("/holdfast.db"));
+  CHECK(json["store"]["timeout"] == "100ms");
+  CHECK(json["store"].size() == 11);
+}
+
+TEST_CASE("the store's URL is shown without user and password") {
+  const auto shown = [](const std::string& url) {
+    const LoadedConfig loaded =
+        load("[store]\nkind = \"redis\"\nurl = \"" + url + "\"\n", {{"SECRET", "s3cret"}});
+    CHECK(effective_json(loaded).find("s3cret") == std::string::npos);
+    return effective_config(loaded)["store"]["url"].get<std::string>();
+  };
+  CHECK(shown("redis://s3cret:s3cret@127.0.0.1:6380/2") == "redis://127.0.0.1:6380/2");
+  CHECK(shown("redis://:s3cret@h") == "redis://h:6379/0");
+  CHECK(shown("redis://:${SECRET}@h") == "[redacted]");
+}
+
+TEST_CASE("every word of idempotency is written as the file has it") {
+  const Json json = effective_config(load(with_route(
+      "idempotency = { scope = [\"header:X-Tenant\", \"authorization\"], in_flight_wait = \"1s\", "
+      "missing_key = \"generate\", fingerprint = \"body\", record = \"no_5xx\", "
+      "upstream_honours_key = true }\n")));
+  const Json& idempotency = json["route"][0]["idempotency"];
+  CHECK(idempotency["scope"] == Json({"header:x-tenant", "authorization"}));
+  CHECK(idempotency["in_flight_wait"] == "1s");
+  CHECK(idempotency["missing_key"] == "generate");
+  CHECK(idempotency["fingerprint"] == "body");
+  CHECK(idempotency["record"] == "no_5xx");
+  CHECK(idempotency["on_unknown"] == "reexecute");
+  CHECK(effective_config(load(with_route(
+            "idempotency = { scope = [\"none\"] }\n")))["route"][0]["idempotency"]["scope"] ==
+        Json({"none"}));
 }
 
 TEST_CASE("secrets are redacted: credentials by their header, and what the environment gave") {

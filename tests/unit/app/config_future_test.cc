@@ -22,20 +22,9 @@ std::size_t count_of(const std::string& text, const std::string& part) {
 TEST_CASE("what is not built yet is refused by name, and right values bring no other error") {
   const std::string upstream(some_upstream);
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"store", R"([store]
-kind = "redis"
-path = "holdfast.db"
-sync = "full"
-max_bytes = "256MiB"
-url = "redis://user:password@127.0.0.1:6379/0"
-tls = { ca = "a", server_name = "b", verify = true, cert = "c", key = "d" }
-key_prefix = ""
-wait_replicas = 1
-wait_timeout = "50ms"
-allow_eviction = false
-timeout = "100ms"
-on_error = "open"
-)"},
+      {"tls",
+       "[store]\ntls = { ca = \"a\", server_name = \"b\", verify = true, cert = \"c\", "
+       "key = \"d\" }\n"},
       {"tls", "[[listener]]\ntls = { cert = \"a\", key = \"b\", client_ca = \"c\" }\n"},
       {"allow", "[[listener]]\nallow = [\"*.internal:80\"]\n"},
       {"mode", "[[listener]]\nmode = \"forward\"\n"},
@@ -53,30 +42,6 @@ on_error = "open"
       {"concurrency", upstream +
                           R"(concurrency = { max = "off", queue = 100, queue_timeout = "1s", )"
                           R"(adaptive = false, priority = "default" })"},
-      {"idempotency", with_route(R"([route.idempotency]
-enabled = true
-methods = ["POST", "PATCH"]
-header = "Idempotency-Key"
-missing_key = "generate"
-auto_ttl = "60s"
-key_syntax = "strict"
-max_key_length = 255
-namespace = ""
-scope = ["authorization", "header:X-Tenant"]
-scope_missing = "reject"
-fingerprint = "body"
-ttl = "24h"
-lease = "15s"
-max_execution = "60s"
-in_flight_wait = "off"
-on_unknown = "reexecute"
-on_store_error = "open"
-record = "no_5xx"
-max_request_bytes = "1MiB"
-max_response_bytes = "1MiB"
-replay_set_cookie = false
-upstream_honours_key = true
-)")},
   };
   for (const auto& [name, document] : cases) {
     CAPTURE(document);
@@ -90,16 +55,13 @@ upstream_honours_key = true
 
 TEST_CASE("the values of what is refused are checked all the same") {
   const std::vector<std::string> documents = {
-      "[store]\nwait_replicas = -1\n",
-      "[store]\nurl = \"http://x\"\n",
+      "[store]\ntls = { verify = 1 }\n",
       "[[listener]]\ntls = { cert = \"a\" }\n",
       "[[listener]]\nallow = [1]\nmode = \"forward\"\n",
       std::string(some_upstream) + "health = { interval = 5 }\n",
       std::string(some_upstream) + "outlier = { nothing = 5 }\n",
       "[defaults]\nrate_limit = { rate = \"100\" }\n",
       "[defaults]\nconcurrency = { max = 0 }\n",
-      "[defaults]\nidempotency = { methods = [\"GET\"] }\n",
-      "[defaults]\nidempotency = { min_key_length = 1 }\n",
   };
   for (const std::string& document : documents) {
     CAPTURE(document);

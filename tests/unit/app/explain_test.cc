@@ -16,6 +16,7 @@ name = "second"
 listen = "127.0.0.1:9000"
 [defaults]
 timeout = { total = "3s" }
+idempotency = { ttl = "48h" }
 [upstream.app]
 endpoints = ["http://127.0.0.1:3000"]
 breaker = { min_requests = 5 }
@@ -80,16 +81,18 @@ TEST_CASE("every value comes with the line that set it") {
   const std::string text =
       explained({"POST", "http://PAY.local:8470/v1/charges?x=1", {"X-Tier:  gold"}, ""});
   CHECK(contains(text, "# route \"gold\" takes it\n"));
-  CHECK(says(text, "route = \"gold\"", "f.toml:12"));
-  CHECK(says(text, "upstream = \"app\"", "f.toml:14"));
+  CHECK(says(text, "route = \"gold\"", "f.toml:13"));
+  CHECK(says(text, "upstream = \"app\"", "f.toml:15"));
   CHECK(says(text, "timeout.total = \"3s\"", "f.toml:7"));
   CHECK(says(text, "timeout.connect = \"1s\"", "default"));
-  CHECK(says(text, "retry.backoff.base = \"5ms\"", "f.toml:15"));
+  CHECK(says(text, "idempotency.ttl = \"48h\"", "f.toml:8"));
+  CHECK(says(text, "idempotency.namespace = \"gold\"", "default"));
+  CHECK(says(text, "retry.backoff.base = \"5ms\"", "f.toml:16"));
   CHECK(says(text, "retry.backoff.max = \"1s\"", "default"));
-  CHECK(says(text, "breaker.min_requests = 5", "f.toml:10"));
+  CHECK(says(text, "breaker.min_requests = 5", "f.toml:11"));
   CHECK(says(text, "breaker.window = \"10s\"", "default"));
   CHECK(says(text, "fallback[0].status = 200", "default"));
-  CHECK(says(text, "fallback[0].body = \"sorry\"", "f.toml:17"));
+  CHECK(says(text, "fallback[0].body = \"sorry\"", "f.toml:18"));
 }
 
 TEST_CASE("the routes before say why they do not take it") {

@@ -1,0 +1,57 @@
+#include "holdfast/app/config_store.h"
+
+#include <string_view>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "holdfast/app/config_future.h"
+#include "holdfast/app/config_schema.h"
+#include "holdfast/store/redis_url.h"
+
+namespace holdfast::app {
+namespace {
+
+constexpr std::string_view url_what = R"(a URL such as "redis://127.0.0.1:6379/0")";
+
+void read_url(Reader& keys, store::StoreOptions& store) {
+  const Entry* entry = keys.find("url", Node::Kind::text, url_what);
+  if (entry != nullptr) {
+    const auto url = store::parse_redis_url(entry->value.text);
+    if (!url) {
+      keys.error(entry->value.place, url.error());
+    } else if (url->transport == store::RedisUrl::Transport::tls) {
+      keys.error(entry->value.place, "a rediss URL is not in this version");
+    }
+    store.url = entry->value.text;
+  } else if (store.kind == store::StoreKind::redis && !keys.has("url")) {
+    keys.error(keys.place(), R"(a store of kind "redis" needs a "url")");
+  }
+}
+
+/// The wait for the replicas is a part of the one operation that `timeout` bounds.
+void check_wait(Reader& keys, const store::StoreOptions& store) {
+  if (store.wait_replicas == 0 || store.wait_timeout < store.timeout) return;
+  const Entry* entry = keys.find(keys.has("wait_timeout") ? "wait_timeout" : "timeout");
+  if (entry == nullptr) return;  // both are defaults, which are right
+  keys.error(entry->value.place,
+             fmt::format(R"("wait_timeout" ({}) must be less than "timeout" ({}))",
+                         format_duration(store.wait_timeout), format_duration(store.timeout)));
+}
+
+}  // namespace
+
+void read_store(Reader& keys, store::StoreOptions& store) {
+  store_keys(keys, store);
+  read_url(keys, store);
+  refuse_store_tls(keys);
+  check_wait(keys, store);
+}
+
+void resolve_store_path(store::StoreOptions& store, const std::filesystem::path& folder) {
+  std::error_code no_working_directory;
+  const auto path = std::filesystem::absolute(folder / store.path, no_working_directory);
+  if (!no_working_directory) store.path = path.lexically_normal().string();
+}
+
+}  // namespace holdfast::app
