@@ -75,7 +75,7 @@ void RedisServer::kill() {
   process_.reset();
 }
 
-void RedisServer::start() {
+void RedisServer::start(const std::vector<std::string>& more) {
   process_.reset();
   std::vector<std::string> words{"/usr/bin/redis-server",
                                  "--port",
@@ -89,8 +89,11 @@ void RedisServer::start() {
                                  "--save",
                                  "",
                                  "--appendonly",
-                                 "no"};
+                                 "no",
+                                 "--repl-diskless-sync-delay",
+                                 "0"};
   words.insert(words.end(), options_.begin(), options_.end());
+  words.insert(words.end(), more.begin(), more.end());
   process_ = std::make_unique<ChildProcess>(words);
   const bool answered = eventually([this] {
     if (!process_->running()) return true;

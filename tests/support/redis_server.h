@@ -32,7 +32,8 @@ class RedisServer {
   std::string command(const std::vector<std::string>& words) const;
 
   void kill();
-  void start();
+  /// Again, on the same port, with these options added to those it had.
+  void start(const std::vector<std::string>& more = {});
   /// Stops it where it stands (SIGSTOP): connections are accepted by the kernel, nothing is
   /// answered.
   void freeze();
