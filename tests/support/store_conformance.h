@@ -110,7 +110,8 @@ class StoreDriver {
 
   StoreResult apply(const Operation& operation) {
     runtime::Task<StoreResult> task = store_->apply(operation);
-    loop_.run(task);
+    task.start();
+    if (!task.done()) loop_.run(task);
     return task.take();
   }
   /// For what must succeed.

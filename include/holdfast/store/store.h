@@ -56,9 +56,9 @@ struct StoreError {
   enum class Kind : std::uint8_t {
     unavailable,  // not reachable, or the circuit is open
     timeout,      // no answer in time: the change may have been made
-    refused,      // the store answered with an error of its own (READONLY, LOADING, EIO, …)
+    refused,      // the store answered with an error of its own (READONLY, LOADING, EIO, ENOSPC)
     corrupt,      // the record cannot be read: fail closed
-    full,         // max_bytes, OOM, ENOSPC: nothing was changed
+    full,         // max_bytes, OOM: nothing was changed
     evicting,     // Redis may throw records away
     replicas      // fewer than wait_replicas have the claim
   };
