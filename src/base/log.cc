@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <condition_variable>
+#include <mutex>
 
 #include "holdfast/base/clock.h"
 
@@ -14,6 +16,7 @@ namespace holdfast {
 namespace {
 
 constexpr Duration stop_within = std::chrono::seconds(1);
+constexpr Duration stop_grace = std::chrono::milliseconds(500);
 constexpr Duration poll_slice = std::chrono::milliseconds(100);
 
 TimePoint now() {
@@ -37,19 +40,64 @@ void block_signals_in_this_thread() {
 
 }  // namespace
 
-LogSink::LogSink(int fd) : fd_(fd), writer_([this] { run(); }) {}
+/// The buffer and what empties it. Belongs to the sink and to the writing thread, whichever is
+/// later.
+class LogSink::Writer {
+ public:
+  explicit Writer(int fd) : fd_(fd) {}
+
+  bool append(std::string_view line);
+  std::uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
+  /// Tells the thread to end. False if it has not ended in time: a write(2) holds it.
+  bool stop();
+  /// The thread.
+  void run();
+
+ private:
+  void write_all(std::string_view text);
+  bool wait_writable();
+  Duration time_to_stop();
+
+  const int fd_;
+  std::atomic<std::uint64_t> dropped_{0};
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::condition_variable ended_wake_;
+  std::string pending_;
+  std::size_t writing_ = 0;  // bytes the thread has taken out of pending_ and not finished
+  bool stopping_ = false;
+  bool ended_ = false;
+  TimePoint stop_deadline_{};
+};
+
+LogSink::LogSink(int fd)
+    : writer_(std::make_shared<Writer>(fd)), thread_([writer = writer_] { writer->run(); }) {}
 
 LogSink::~LogSink() {
-  {
-    const std::lock_guard lock(mutex_);
-    stop_deadline_ = after(now(), stop_within);
-    stopping_ = true;
+  if (writer_->stop()) {
+    thread_.join();
+  } else {
+    thread_.detach();
   }
-  wake_.notify_one();
-  writer_.join();
 }
 
 bool LogSink::append(std::string_view line) {
+  return writer_->append(line);
+}
+
+std::uint64_t LogSink::dropped() const {
+  return writer_->dropped();
+}
+
+bool LogSink::Writer::stop() {
+  std::unique_lock lock(mutex_);
+  stop_deadline_ = after(now(), stop_within);
+  stopping_ = true;
+  wake_.notify_one();
+  return ended_wake_.wait_for(lock, stop_within + stop_grace, [this] { return ended_; });
+}
+
+bool LogSink::Writer::append(std::string_view line) {
   std::unique_lock lock(mutex_);
   const bool fits = pending_.size() + writing_ + line.size() <= max_buffered;
   if (fits) pending_.append(line);
@@ -63,13 +111,13 @@ bool LogSink::append(std::string_view line) {
   return fits;
 }
 
-void LogSink::run() {
+void LogSink::Writer::run() {
   block_signals_in_this_thread();
   std::string batch;
   std::unique_lock lock(mutex_);
   while (true) {
     wake_.wait(lock, [this] { return stopping_ || !pending_.empty(); });
-    if (pending_.empty()) return;
+    if (pending_.empty()) break;
     batch.clear();
     batch.swap(pending_);
     writing_ = batch.size();
@@ -78,9 +126,11 @@ void LogSink::run() {
     lock.lock();
     writing_ = 0;
   }
+  ended_ = true;
+  ended_wake_.notify_one();
 }
 
-void LogSink::write_all(std::string_view text) {
+void LogSink::Writer::write_all(std::string_view text) {
   while (!text.empty()) {
     if (!wait_writable()) break;
     const std::string_view piece = next_piece(text);
@@ -95,7 +145,7 @@ void LogSink::write_all(std::string_view text) {
   dropped_.fetch_add(static_cast<std::uint64_t>(lost), std::memory_order_relaxed);
 }
 
-bool LogSink::wait_writable() {
+bool LogSink::Writer::wait_writable() {
   while (true) {
     const Duration patience = std::min(poll_slice, time_to_stop());
     if (patience <= Duration::zero()) return false;
@@ -106,7 +156,7 @@ bool LogSink::wait_writable() {
   }
 }
 
-Duration LogSink::time_to_stop() {
+Duration LogSink::Writer::time_to_stop() {
   const std::lock_guard lock(mutex_);
   return stopping_ ? stop_deadline_ - now() : Duration::max();
 }

@@ -2,16 +2,17 @@
 // writer thread empties it with write(2). A full buffer drops the line and counts it.
 //
 // Contract: LogSink is thread-safe; append() holds a lock only to copy the line. Lines appear whole
-// and in order for each thread. The destructor writes what is left, for at most a second, so that a
-// reader that is gone cannot keep the process.
+// and in order for each thread. The destructor writes what is left, for about a second at most, so
+// that a reader that is gone cannot keep the process: not even where another writer fills the pipe
+// between our look at it and our write(2), which then blocks. Such a thread is left behind; it
+// writes nothing more.
 // Limits: 1 MiB of unwritten lines for each sink.
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <initializer_list>
-#include <mutex>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -31,25 +32,15 @@ class LogSink {
   /// Queues one line; `line` carries its newline. Returns false if it was dropped (and counted).
   bool append(std::string_view line);
   /// Lines dropped since the start because the buffer was full or the descriptor failed.
-  std::uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
+  std::uint64_t dropped() const;
 
   static constexpr std::size_t max_buffered = 1u << 20;
 
  private:
-  void run();
-  void write_all(std::string_view text);
-  bool wait_writable();
-  Duration time_to_stop();
+  class Writer;
 
-  const int fd_;
-  std::atomic<std::uint64_t> dropped_{0};
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::string pending_;
-  std::size_t writing_ = 0;  // bytes the writer has taken out of pending_ and not finished
-  bool stopping_ = false;
-  TimePoint stop_deadline_{};
-  std::thread writer_;
+  const std::shared_ptr<Writer> writer_;  // the thread's as well
+  std::thread thread_;
 };
 
 enum class LogLevel : std::uint8_t { debug, info, warn, error };

@@ -3,9 +3,11 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <rapidcheck.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <array>
+#include <cstring>
 #include <map>
 #include <optional>
 #include <sstream>
@@ -126,6 +128,27 @@ TEST_CASE("a reader that has stopped never blocks append, and lines are dropped 
     sink.reset();
     CHECK(clock.now() - start < 5s);
   }
+}
+
+TEST_CASE("a write that blocks against all signs does not keep the sink from ending") {
+  // To this one 1 can be added still, so that poll(2) calls it writable; but not what the eight
+  // characters of the line stand for.
+  const int counter = eventfd(0, 0);
+  REQUIRE(counter >= 0);
+  std::uint64_t number = UINT64_MAX - 2;
+  REQUIRE(write(counter, &number, sizeof number) == sizeof number);
+  const SystemClock clock;
+  const TimePoint start = clock.now();
+  {
+    LogSink sink(counter);
+    CHECK(sink.append("blocked\n"));
+  }
+  CHECK(clock.now() - start < 5s);
+  // Lets the writer go: what it was about to write can be read then.
+  REQUIRE(read(counter, &number, sizeof number) == sizeof number);
+  REQUIRE(read(counter, &number, sizeof number) == sizeof number);
+  CHECK(std::memcmp(&number, "blocked\n", sizeof number) == 0);
+  close(counter);
 }
 
 TEST_CASE("the descriptor may be non-blocking") {
