@@ -22,10 +22,15 @@ constexpr std::string_view whole_program = "tests/integration drives it in the r
 constexpr std::string_view part_of_loader = "tested by what reads whole files: config_loader";
 
 constexpr std::array without_source{
-    Exception{"app/metric_cells", templates}, Exception{"base/result", templates},
-    Exception{"base/time", values},           Exception{"http/message", values},
-    Exception{"net/network", values},         Exception{"policy/rolling_window", templates},
-    Exception{"proxy/config", values},        Exception{"proxy/observer", values},
+    Exception{"app/metric_cells", templates},
+    Exception{"base/result", templates},
+    Exception{"base/time", values},
+    Exception{"http/message", values},
+    Exception{"net/network", values},
+    Exception{"policy/idempotency_options", values},
+    Exception{"policy/rolling_window", templates},
+    Exception{"proxy/config", values},
+    Exception{"proxy/observer", values},
     Exception{"runtime/context", values},
 };
 constexpr std::array without_header{
@@ -45,6 +50,7 @@ constexpr std::array without_test{
     Exception{"base/time", values},
     Exception{"http/message", values},
     Exception{"net/network", values},
+    Exception{"policy/idempotency_options", values},
     Exception{"proxy/attempt", "tests of proxy/exchange are tests of its attempts"},
     Exception{"proxy/config", values},
     Exception{"proxy/observer", values},

@@ -68,7 +68,7 @@ TEST_CASE("a bare key is visible characters without those of a list or a string"
 
 TEST_CASE("a quoted key is a structured field's string, decoded") {
   check_all({{R"("abc")", "abc"},
-             {R"(  "abc"	)", "abc"},
+             {"  \"abc\"\t", "abc"},
              {R"("a b,c;d")", "a b,c;d"},
              {R"("a\"b\\c")", R"(a"b\c)"},
              {R"("a\nb")", "!syntax"},
