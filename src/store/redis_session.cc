@@ -1,5 +1,6 @@
 #include "holdfast/store/redis_session.h"
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 #include <utility>

@@ -229,7 +229,8 @@ Task<void> RedisStore::first_contact(TimePoint deadline) {
   const Listed<runtime::DeferredSignal> listed(waiting_for_contact_, told);
   while (phase_ == Phase::connecting) {
     const bool in_time = co_await runtime::wait_for(told.signal(), context_.timers, deadline);
-    if (!in_time) co_return;
+    if (in_time || phase_ != Phase::connecting) continue;
+    phase_ = Phase::down;  // one has waited in vain, no other shall
   }
 }
 

@@ -1,5 +1,6 @@
 #include "holdfast/store/redis_url.h"
 
+#include <algorithm>
 #include <optional>
 
 #include "holdfast/base/text.h"

@@ -44,6 +44,20 @@ TEST_CASE("unreachable at open: it opens, says so at once, and works when Redis 
   CHECK(log.find("the store answers again") != std::string::npos);
 }
 
+TEST_CASE("hung at open: one waits in vain, the next fails at once") {
+  RedisServer server;
+  server.freeze();
+  StoreOptions options = redis_options(server);
+  options.timeout = std::chrono::milliseconds(30);
+  RedisFixture fixture(options, {std::chrono::seconds(10), std::chrono::milliseconds(300)});
+  REQUIRE(fixture.error().empty());
+  const Operation claim = fresh(Command::claim);
+  CHECK(fixture.tell(claim) == "unavailable: Redis has not been reached yet");
+  CHECK(fixture.tell_at_once(claim) == "unavailable: Redis has not been reached yet");
+  server.thaw();
+  CHECK(fixture.eventually_tells(claim, "acquired"));
+}
+
 TEST_CASE("a restart: what was in flight fails, and the next after it finds the way") {
   RedisServer server;
   RedisFixture fixture(server);
