@@ -1,5 +1,5 @@
-// Digest: SHA-256 over fields that cannot run into each other: each is hashed with its length before
-// it. The one door to the digests of OpenSSL outside net/tls.
+// Digest: SHA-256 over fields that cannot run into each other: each is hashed with its length
+// before it. The one door to the digests of OpenSSL outside net/tls.
 //
 // Contract: pure and deterministic, the same on every machine. A digest is 32 raw bytes; hex() is
 // lower case. FIPS 180-4.

@@ -1,8 +1,8 @@
 // Store: where idempotency records live. One small interface: an operation in, a verdict out. Which
 // verdict is decided by policy/idempotency.h, for every kind alike.
 //
-// A StoreBackend is one for the process (the memory, the database and its thread, what Redis needs);
-// each worker opens a Store of it for its own loop.
+// A StoreBackend is one for the process (the memory, the database and its thread, what Redis
+// needs); each worker opens a Store of it for its own loop.
 //
 // Contract
 // - apply() ends within StoreOptions::timeout (and one turn of the loop), with a verdict or with an
