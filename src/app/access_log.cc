@@ -151,8 +151,8 @@ void append_members(Members members, const proxy::ExchangeRecord& record) {
   members.number("attempts", static_cast<std::uint64_t>(record.attempts));
   members.text("error", record.error);
   members.text("breaker", record.breaker);
-  members.null("idempotency");
-  members.null("idempotency_id");
+  members.text("idempotency", record.idempotency);
+  members.text("idempotency_id", record.idempotency_id);
   members.boolean("fallback", record.fallback);
   members.number("bytes_in", record.bytes_in);
   members.number("bytes_out", record.bytes_out);

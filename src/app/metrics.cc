@@ -1,12 +1,11 @@
 #include "holdfast/app/metrics.h"
 
-#include <prometheus/metric_family.h>
-#include <prometheus/text_serializer.h>
-
 #include <algorithm>
 #include <iterator>
 #include <utility>
 
+#include "holdfast/app/idempotency_metrics.h"
+#include "holdfast/app/metrics_page.h"
 #include "holdfast/app/process_stats.h"
 #include "holdfast/base/assert.h"
 
@@ -14,8 +13,6 @@ namespace holdfast::app {
 namespace {
 
 using policy::BreakerState;
-using prometheus::ClientMetric;
-using prometheus::MetricFamily;
 using prometheus::MetricType;
 using proxy::Slot;
 
@@ -48,6 +45,13 @@ std::string Outcome::status_label() const {
   if (status == 0) return "cancelled";
   if (status < first_error_status) return std::to_string(status);
   return std::string(name(static_cast<ErrorType>(status - first_error_status)));
+}
+
+std::string SlotNames::name(Slot slot) const {
+  const std::lock_guard lock(mutex_);
+  const auto found =
+      std::ranges::find_if(slots_, [slot](const auto& entry) { return entry.second == slot; });
+  return found == slots_.end() ? std::string() : found->first;
 }
 
 Slot SlotNames::slot(std::string_view name) {
@@ -112,6 +116,30 @@ void WorkerMetrics::headers_dropped(std::uint32_t count) {
   cells_.dropped_headers.add(count);
 }
 
+void WorkerMetrics::keyed(Slot route, std::string_view outcome) {
+  cells_.keys.outcomes.at(route, outcome).add();
+}
+
+void WorkerMetrics::key_event(const proxy::KeyEvent& event) {
+  count(cells_.keys, event);
+  if (is_logged(event.kind)) log(logger_, event, metrics_.route_name(event.route));
+}
+
+void WorkerMetrics::key_gauge(proxy::KeyGauge gauge, int change) {
+  cells_.keys.gauges[static_cast<std::size_t>(gauge)].change(change);
+}
+
+void WorkerMetrics::key_waited(Duration waited) {
+  cells_.keys.waits.observe(waited);
+}
+
+void WorkerMetrics::store_operation(policy::Command command, Duration duration,
+                                    std::optional<store::StoreError::Kind> error) {
+  StoreOperationCells& cells = cells_.keys.operations[static_cast<std::size_t>(command)];
+  cells.durations.observe(duration);
+  if (error) cells.errors[static_cast<std::size_t>(*error)].add();
+}
+
 std::vector<UpstreamGauges> upstream_gauges(const proxy::Config& config,
                                             const proxy::SharedUpstreams& upstreams) {
   std::vector<UpstreamGauges> gauges;
@@ -161,83 +189,19 @@ void Metrics::set_log_dropped(std::function<std::uint64_t()> provider) {
   log_dropped_provider_ = std::move(provider);
 }
 
+void Metrics::set_store(store::StoreKind kind, std::function<store::StoreStats()> provider) {
+  const std::lock_guard lock(mutex_);
+  store_kind_ = kind;
+  store_provider_ = std::move(provider);
+}
+
 // -- telling, on the thread that scrapes
 
 namespace {
 
-using Workers = std::vector<std::unique_ptr<WorkerMetrics>>;
-
-/// A table's rows over all workers, in the order of slots and keys.
-template <class Key, class Total>
-using Rows = std::map<std::pair<Slot, Key>, Total>;
-
-template <class Key, class Cell>
-Rows<Key, typename Cell::Total> sum(const Workers& workers,
-                                    SlotTable<Key, Cell> WorkerCells::*table) {
-  Rows<Key, typename Cell::Total> rows;
-  for (const auto& worker : workers) {
-    (worker->cells().*table).for_each([&rows](Slot slot, const Key& key, const Cell& cell) {
-      cell.add_to(rows[{slot, key}]);
-    });
-  }
-  return rows;
-}
-
-using Labels = std::vector<ClientMetric::Label>;
-
-/// The families of one answer, filled one after the other.
-class Page {
- public:
-  void begin(MetricType type, std::string_view name, std::string_view help) {
-    families_.push_back({std::string(name), std::string(help), type, {}});
-  }
-
-  void counter(double value, Labels labels = {}) { row(std::move(labels)).counter.value = value; }
-  void counter(std::uint64_t value, Labels labels = {}) {
-    counter(static_cast<double>(value), std::move(labels));
-  }
-
-  void gauge(double value, Labels labels = {}) { row(std::move(labels)).gauge.value = value; }
-
-  void histogram(const Histogram::Total& total, Labels labels) {
-    ClientMetric::Histogram& histogram = row(std::move(labels)).histogram;
-    std::uint64_t cumulative = 0;
-    for (std::size_t i = 0; i < Histogram::bounds.size(); ++i) {
-      cumulative += total.counts[i];
-      histogram.bucket.push_back({cumulative, to_seconds(Histogram::bounds[i])});
-    }
-    histogram.sample_count = total.samples();
-    histogram.sample_sum = static_cast<double>(total.nanoseconds) / 1e9;
-  }
-
-  std::string text() const { return prometheus::TextSerializer().Serializer::Serialize(families_); }
-
- private:
-  ClientMetric& row(Labels labels) {
-    ClientMetric& metric = families_.back().metric.emplace_back();
-    metric.label = std::move(labels);
-    return metric;
-  }
-
-  std::vector<MetricFamily> families_;
-};
-
-ClientMetric::Label label(std::string_view name, std::string_view value) {
-  return {std::string(name), std::string(value)};
-}
-
-/// All that one scrape tells from. Names are read after the sums: a slot that is counted has a
-/// name.
-struct Scrape {
-  const Workers& workers;
-  const SlotNames& route_names;
-  const SlotNames& upstream_names;
-  const std::vector<std::pair<Slot, UpstreamGauges>>& upstreams;  // configured now
-};
-
-void tell_requests(Page& page, const Scrape& scrape) {
-  const auto requests = sum(scrape.workers, &WorkerCells::requests);
-  const auto durations = sum(scrape.workers, &WorkerCells::request_durations);
+void tell_requests(MetricsPage& page, const Scrape& scrape) {
+  const auto requests = sum_rows(scrape.workers, &WorkerCells::requests);
+  const auto durations = sum_rows(scrape.workers, &WorkerCells::request_durations);
   const auto names = scrape.route_names.all();
 
   page.begin(MetricType::Counter, "holdfast_requests_total", "Requests from clients.");
@@ -254,8 +218,8 @@ void tell_requests(Page& page, const Scrape& scrape) {
   }
 }
 
-void tell_attempts(Page& page, const Scrape& scrape) {
-  const auto attempts = sum(scrape.workers, &WorkerCells::attempts);
+void tell_attempts(MetricsPage& page, const Scrape& scrape) {
+  const auto attempts = sum_rows(scrape.workers, &WorkerCells::attempts);
   const auto names = scrape.upstream_names.all();
   const auto labels = [&names](Slot slot, const Outcome& outcome) {
     return Labels{label("method", http::label(outcome.method)), label("host", names[slot]),
@@ -273,35 +237,31 @@ void tell_attempts(Page& page, const Scrape& scrape) {
   }
 }
 
-void tell_reasons(Page& page, const Scrape& scrape,
-                  SlotTable<std::string, Counter> WorkerCells::*table) {
-  const auto rows = sum(scrape.workers, table);
+void tell_retries_and_fallbacks(MetricsPage& page, const Scrape& scrape) {
+  const auto retries = sum_rows(scrape.workers, &WorkerCells::retries);
+  const auto fallbacks = sum_rows(scrape.workers, &WorkerCells::fallbacks);
   const auto names = scrape.route_names.all();
-  for (const auto& [row, total] : rows) {
-    page.counter(total, {label("route", names[row.first]), label("reason", row.second)});
-  }
-}
 
-void tell_retries_and_fallbacks(Page& page, const Scrape& scrape) {
   page.begin(MetricType::Counter, "holdfast_retries_total", "Attempts after a request's first.");
-  tell_reasons(page, scrape, &WorkerCells::retries);
+  page.by_route(retries, names, "reason");
 
   page.begin(MetricType::Counter, "holdfast_retries_denied_total",
              "Failures that were worth a retry and got none.");
   for (std::size_t i = 0; i < std::size(retry_denials); ++i) {
-    Counter::Total total = 0;
-    for (const auto& worker : scrape.workers) worker->cells().retries_denied[i].add_to(total);
-    page.counter(total, {label("reason", retry_denials[i])});
+    const auto denied = [i](const WorkerCells& cells) -> const auto& {
+      return cells.retries_denied[i];
+    };
+    page.counter(sum_cells(scrape.workers, denied), {label("reason", retry_denials[i])});
   }
 
   page.begin(MetricType::Counter, "holdfast_fallbacks_total",
              "Requests answered by a fallback of their route.");
-  tell_reasons(page, scrape, &WorkerCells::fallbacks);
+  page.by_route(fallbacks, names, "reason");
 }
 
-void tell_breaker_counters(Page& page, const Scrape& scrape) {
-  auto transitions = sum(scrape.workers, &WorkerCells::breaker_transitions);
-  auto rejected = sum(scrape.workers, &WorkerCells::breaker_rejected);
+void tell_breaker_counters(MetricsPage& page, const Scrape& scrape) {
+  auto transitions = sum_rows(scrape.workers, &WorkerCells::breaker_transitions);
+  auto rejected = sum_rows(scrape.workers, &WorkerCells::breaker_rejected);
   for (const auto& [slot, gauges] : scrape.upstreams) {
     for (const BreakerMove& move : usual_moves) transitions.try_emplace({slot, move}, 0);
     rejected.try_emplace({slot, std::monostate()}, 0);
@@ -322,7 +282,7 @@ void tell_breaker_counters(Page& page, const Scrape& scrape) {
   }
 }
 
-void tell_upstreams(Page& page, const Scrape& scrape) {
+void tell_upstreams(MetricsPage& page, const Scrape& scrape) {
   const auto labels = [](const UpstreamGauges& upstream, std::string_view state) {
     return Labels{label("upstream", upstream.name), label("state", state)};
   };
@@ -347,19 +307,18 @@ void tell_upstreams(Page& page, const Scrape& scrape) {
   }
 }
 
-void tell_dropped(Page& page, const Scrape& scrape, std::uint64_t dropped_lines) {
+void tell_dropped(MetricsPage& page, const Scrape& scrape, std::uint64_t dropped_lines) {
   page.begin(MetricType::Counter, "holdfast_log_dropped_total",
              "Log lines dropped because they could not be written in time.");
   page.counter(dropped_lines);
 
-  Counter::Total dropped_headers = 0;
-  for (const auto& worker : scrape.workers) worker->cells().dropped_headers.add_to(dropped_headers);
   page.begin(MetricType::Counter, "holdfast_dropped_headers_total",
              "Request fields dropped because of an underscore in their name.");
-  page.counter(dropped_headers);
+  page.counter(sum_cells(scrape.workers, &WorkerCells::dropped_headers));
 }
 
-void tell_config(Page& page, bool successful, double last_success, std::uint64_t generation) {
+void tell_config(MetricsPage& page, bool successful, double last_success,
+                 std::uint64_t generation) {
   page.begin(MetricType::Gauge, "holdfast_config_last_reload_successful",
              "1 if the configuration was good when it was last read.");
   page.gauge(successful ? 1 : 0);
@@ -371,12 +330,12 @@ void tell_config(Page& page, bool successful, double last_success, std::uint64_t
   page.gauge(static_cast<double>(generation));
 }
 
-void tell_build(Page& page, std::string_view version, std::string_view commit) {
+void tell_build(MetricsPage& page, std::string_view version, std::string_view commit) {
   page.begin(MetricType::Gauge, "holdfast_build_info", "Always 1; the labels tell the build.");
   page.gauge(1, {label("version", version), label("commit", commit)});
 }
 
-void tell_process(Page& page) {
+void tell_process(MetricsPage& page) {
   const ProcessStats stats = read_process_stats();
   const auto gauge = [&page](std::string_view name, std::string_view help, double value) {
     page.begin(MetricType::Gauge, name, help);
@@ -408,12 +367,16 @@ std::string Metrics::render() {
   }
   const Scrape scrape{workers_, routes_, upstreams_, upstreams};
 
-  Page page;
+  MetricsPage page;
   tell_requests(page, scrape);
   tell_attempts(page, scrape);
   tell_retries_and_fallbacks(page, scrape);
   tell_breaker_counters(page, scrape);
   tell_upstreams(page, scrape);
+  if (store_provider_) {
+    tell_keys(page, scrape);
+    tell_store(page, store_kind_, store_provider_());
+  }
   tell_dropped(page, scrape, log_dropped_provider_ ? log_dropped_provider_() : 0);
 
   tell_config(page, last_reload_successful_.load(std::memory_order_relaxed),

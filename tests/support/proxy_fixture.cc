@@ -27,6 +27,8 @@ void Recorder::exchange_finished(const proxy::ExchangeRecord& record) {
   kept.endpoint = record.endpoint;
   kept.error = record.error;
   kept.breaker = record.breaker;
+  kept.idempotency = record.idempotency;
+  kept.idempotency_id = record.idempotency_id;
   kept.request_id = record.request_id;
   kept.trace_id = record.trace_id;
   kept.client = record.client;
@@ -41,6 +43,36 @@ void Recorder::exchange_finished(const proxy::ExchangeRecord& record) {
 
 void Recorder::breaker_moved(proxy::Slot, std::string_view, policy::Breaker::Transition moved) {
   transitions.push_back(std::string(name(moved.from)) + ">" + std::string(name(moved.to)));
+}
+
+void Recorder::key_event(const proxy::KeyEvent& event) {
+  constexpr std::string_view kinds[] = {"released",     "unknown",      "tombstone",
+                                        "fenced",       "bypassed",     "unrecorded",
+                                        "commit_retry", "renew_failed", "jwt_scope"};
+  std::string text(kinds[static_cast<std::size_t>(event.kind)]);
+  if (!event.reason.empty()) text.append(" ").append(event.reason);
+  key_events.push_back(std::move(text));
+}
+
+void Recorder::key_gauge(proxy::KeyGauge gauge, int change) {
+  switch (gauge) {
+    case proxy::KeyGauge::inflight:
+      keys_inflight += change;
+      break;
+    case proxy::KeyGauge::detached:
+      keys_detached += change;
+      break;
+    case proxy::KeyGauge::waiters:
+      key_waiters += change;
+      break;
+  }
+}
+
+void Recorder::store_operation(policy::Command command, Duration,
+                               std::optional<store::StoreError::Kind> error) {
+  std::string text(name(command));
+  if (error) text.append(" ").append(name(*error));
+  store_operations.push_back(std::move(text));
 }
 
 proxy::Slot Recorder::slot(std::string_view name) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,8 +19,8 @@ namespace holdfast::test {
 class Recorder final : public proxy::Observer {
  public:
   struct Exchange {
-    std::string route, method, path, upstream, endpoint, error, breaker, request_id, trace_id,
-        client;
+    std::string route, method, path, upstream, endpoint, error, breaker, idempotency,
+        idempotency_id, request_id, trace_id, client;
     int status = 0;
     int attempts = 0;
     bool fallback = false;
@@ -34,6 +35,13 @@ class Recorder final : public proxy::Observer {
   std::vector<std::string> denied;       // reasons
   std::vector<std::string> fallbacks;    // reasons
   std::vector<std::string> transitions;  // "closed>open"
+  std::vector<std::string> key_outcomes;
+  std::vector<std::string> key_events;        // "unknown reset": the kind, then the reason if any
+  std::vector<std::string> store_operations;  // "claim", or "claim timeout" if it failed
+  std::vector<Duration> key_waits;
+  int keys_inflight = 0;
+  int keys_detached = 0;
+  int key_waiters = 0;
   int rejected = 0;
   std::uint32_t dropped = 0;
 
@@ -48,6 +56,12 @@ class Recorder final : public proxy::Observer {
                      policy::Breaker::Transition transition) override;
   void breaker_rejected(proxy::Slot) override { ++rejected; }
   void headers_dropped(std::uint32_t count) override { dropped += count; }
+  void keyed(proxy::Slot, std::string_view outcome) override { key_outcomes.emplace_back(outcome); }
+  void key_event(const proxy::KeyEvent& event) override;
+  void key_gauge(proxy::KeyGauge gauge, int change) override;
+  void key_waited(Duration waited) override { key_waits.push_back(waited); }
+  void store_operation(policy::Command command, Duration duration,
+                       std::optional<store::StoreError::Kind> error) override;
 
  private:
   proxy::Slot slot(std::string_view name);

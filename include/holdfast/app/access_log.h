@@ -1,8 +1,8 @@
 // AccessLog: one line for each exchange, on stdout, in the members and the order of contract §5.
 //
 // json: one object a line. A member without a value is null, so that every line has every member:
-//   `status` when the client left before an answer began; `idempotency` and `idempotency_id` in
-//   this version. `duration_ms` has microseconds ("duration_ms":1.234).
+//   `status` when the client left before an answer began; `idempotency` where no key was looked at.
+//   `duration_ms` has microseconds ("duration_ms":1.234).
 // text: the time, then name=value for the rest; "-" is no value, and a value with a space, a quote
 //   or a byte that is not printable ASCII is quoted, and escaped as in JSON.
 // `access` of the configuration: `all`; `off`; `errors` keeps what an operator looks for after an

@@ -36,6 +36,20 @@ class Counter {
   std::atomic<std::uint64_t> value_{0};
 };
 
+/// A worker's share of what there is at a moment; the sum over all workers is never below 0.
+class Gauge {
+ public:
+  using Total = std::int64_t;
+
+  void change(std::int64_t by) {
+    value_.store(value_.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+  }
+  void add_to(Total& total) const { total += value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::int64_t> value_{0};
+};
+
 /// Durations from half a millisecond to a minute, each bound about twice the one before: fine
 /// enough for a sidecar's own share below, and for every time-out of the defaults above.
 class Histogram {
@@ -94,6 +108,9 @@ class Histogram {
 template <class Key, class Cell>
 class SlotTable {
  public:
+  using KeyType = Key;
+  using Total = typename Cell::Total;
+
   /// The owner's own: the cell of `slot` and `key`, made if it is new.
   template <class KeyView>
   Cell& at(proxy::Slot slot, const KeyView& key) {

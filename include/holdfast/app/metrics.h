@@ -23,17 +23,20 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
 #include "holdfast/app/access_log.h"
+#include "holdfast/app/idempotency_metrics.h"
 #include "holdfast/app/metric_cells.h"
 #include "holdfast/base/log.h"
 #include "holdfast/proxy/config.h"
 #include "holdfast/proxy/observer.h"
 #include "holdfast/proxy/shared_upstream.h"
+#include "holdfast/store/store.h"
 
 namespace holdfast::app {
 
@@ -70,6 +73,7 @@ struct WorkerCells {
   SlotTable<std::monostate, Counter> breaker_rejected;   // by upstream
   std::array<Counter, std::size(retry_denials)> retries_denied;
   Counter dropped_headers;
+  IdempotencyCells keys;
 };
 
 /// Names and their slots, in the order they came.
@@ -77,6 +81,8 @@ class SlotNames {
  public:
   proxy::Slot slot(std::string_view name);
   std::vector<std::string> all() const;
+  /// "" for a slot that nobody was given. Searches: for rare events.
+  std::string name(proxy::Slot slot) const;
 
  private:
   mutable std::mutex mutex_;
@@ -110,6 +116,7 @@ class Metrics {
 
   proxy::Slot route_slot(std::string_view name) { return routes_.slot(name); }
   proxy::Slot upstream_slot(std::string_view name) { return upstreams_.slot(name); }
+  std::string route_name(proxy::Slot slot) const { return routes_.name(slot); }
 
   /// A configuration was put into use: at the start and after a reload.
   void reload_succeeded(WallTime now);
@@ -118,6 +125,9 @@ class Metrics {
   /// Asked at every scrape, on the thread that scrapes; neither may call back into this.
   void set_upstreams(std::function<std::vector<UpstreamGauges>()> provider);
   void set_log_dropped(std::function<std::uint64_t()> provider);
+  /// A store is in use: from now on there are metrics of idempotency. The provider is asked as the
+  /// others are.
+  void set_store(store::StoreKind kind, std::function<store::StoreStats()> provider);
 
   /// The Prometheus text format.
   std::string render();
@@ -135,6 +145,8 @@ class Metrics {
   std::vector<std::unique_ptr<WorkerMetrics>> workers_;
   std::function<std::vector<UpstreamGauges>()> upstream_provider_;
   std::function<std::uint64_t()> log_dropped_provider_;
+  store::StoreKind store_kind_ = store::StoreKind::local;
+  std::function<store::StoreStats()> store_provider_;
 };
 
 class WorkerMetrics final : public proxy::Observer {
@@ -156,6 +168,13 @@ class WorkerMetrics final : public proxy::Observer {
                      policy::Breaker::Transition transition) override;
   void breaker_rejected(proxy::Slot upstream) override;
   void headers_dropped(std::uint32_t count) override;
+  void keyed(proxy::Slot route, std::string_view outcome) override;
+  /// Counts; and says in the operational log what an operator may have to act upon.
+  void key_event(const proxy::KeyEvent& event) override;
+  void key_gauge(proxy::KeyGauge gauge, int change) override;
+  void key_waited(Duration waited) override;
+  void store_operation(policy::Command command, Duration duration,
+                       std::optional<store::StoreError::Kind> error) override;
 
   const WorkerCells& cells() const { return cells_; }
 

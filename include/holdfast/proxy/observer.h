@@ -13,6 +13,8 @@
 #include "holdfast/base/time.h"
 #include "holdfast/http/method.h"
 #include "holdfast/policy/breaker.h"
+#include "holdfast/policy/idempotency.h"
+#include "holdfast/store/store.h"
 
 namespace holdfast::proxy {
 
@@ -46,6 +48,9 @@ struct ExchangeRecord {
   std::string_view error;
   std::string_view breaker;  // state after the exchange; "" without an upstream
   bool fallback = false;
+  /// How the key fared, as in the label `outcome`; "" where no key was looked at.
+  std::string_view idempotency;
+  std::string_view idempotency_id;  // the first 12 hex digits of the record's id, or ""
   std::uint64_t bytes_in = 0;   // of the request's body
   std::uint64_t bytes_out = 0;  // of the answer's body
   std::string_view request_id;
@@ -54,6 +59,28 @@ struct ExchangeRecord {
   WallTime started{};
   Duration duration{};
 };
+
+/// Something worth counting (and, for most, a line in the log) in the life of an idempotency record.
+struct KeyEvent {
+  enum class Kind : std::uint8_t {
+    released,      // `reason`
+    unknown,       // `reason`
+    tombstone,     // `reason`
+    fenced,        // another owner has the record: the result was discarded
+    bypassed,      // forwarded without protection: the store failed, on_store_error = "open"
+    unrecorded,    // the client has its answer, the store has not
+    commit_retry,  // a completion is tried again
+    renew_failed,  // the lease could not be renewed
+    jwt_scope      // a bearer token that looks as if it were renewed is the scope
+  };
+  Kind kind = Kind::released;
+  Slot route = 0;
+  std::string_view reason;
+  std::string_view id;  // the first 12 hex digits
+};
+
+/// What there is of keyed requests at a moment, over all workers.
+enum class KeyGauge : std::uint8_t { inflight, detached, waiters };
 
 class Observer {
  public:
@@ -74,6 +101,16 @@ class Observer {
                              policy::Breaker::Transition transition) = 0;
   virtual void breaker_rejected(Slot upstream) = 0;
   virtual void headers_dropped(std::uint32_t count) = 0;
+
+  /// A request of a route with idempotency has its outcome: a word of the label.
+  virtual void keyed(Slot route, std::string_view outcome) = 0;
+  virtual void key_event(const KeyEvent& event) = 0;
+  virtual void key_gauge(KeyGauge gauge, int change) = 0;
+  /// A duplicate waited so long for the result of another request.
+  virtual void key_waited(Duration waited) = 0;
+  /// One operation of the store has ended; `error` where it failed.
+  virtual void store_operation(policy::Command command, Duration duration,
+                               std::optional<store::StoreError::Kind> error) = 0;
 };
 
 }  // namespace holdfast::proxy
