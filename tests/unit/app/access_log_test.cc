@@ -52,6 +52,14 @@ ExchangeRecord failed() {
   return record;
 }
 
+ExchangeRecord keyed() {
+  ExchangeRecord record = forwarded();
+  record.idempotency = "replayed";
+  record.idempotency_id = "0123456789ab";
+  record.attempts = 0;
+  return record;
+}
+
 ExchangeRecord fallen_back() {
   ExchangeRecord record = forwarded();
   record.status = 200;
@@ -96,7 +104,8 @@ ExchangeRecord hostile() {
 }
 
 std::vector<ExchangeRecord> typical() {
-  return {forwarded(), failed(), fallen_back(), refused(), gone(), nothing_known(), hostile()};
+  return {forwarded(), failed(), keyed(),         fallen_back(),
+          refused(),   gone(),   nothing_known(), hostile()};
 }
 
 std::string lines(LogFormat format) {
