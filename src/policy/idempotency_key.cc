@@ -203,6 +203,30 @@ Result<std::string, KeyFault> parse_key(std::string_view value, KeySyntax syntax
   return key;
 }
 
+std::string_view field_of(const ScopeSource& source) {
+  if (source.kind == ScopeSource::Kind::authorization) return "authorization";
+  return source.header;
+}
+
+Scope scope_of(const std::vector<ScopeSource>& sources, const FieldValues& values_of) {
+  Scope scope;
+  Digester digester;
+  for (const ScopeSource& source : sources) {
+    if (source.kind == ScopeSource::Kind::none) continue;
+    const std::vector<std::string_view> values = values_of(field_of(source));
+    scope.missing = scope.missing || values.empty();
+    // With their number, no value can pass for the next source's name.
+    digester.field(field_of(source)).field(std::to_string(values.size()));
+    for (const std::string_view value : values) {
+      digester.field(value);
+      const bool authorization = source.kind == ScopeSource::Kind::authorization;
+      scope.renewable = scope.renewable || (authorization && looks_like_jwt(value));
+    }
+  }
+  scope.digest = digester.finish();
+  return scope;
+}
+
 Digest record_id(std::string_view name_space, const Digest& scope, std::string_view method,
                  std::string_view key) {
   Digester digester;

@@ -7,8 +7,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "holdfast/base/digest.h"
 #include "holdfast/base/result.h"
@@ -26,7 +28,21 @@ std::string_view name(KeyFault fault);
 Result<std::string, KeyFault> parse_key(std::string_view value, KeySyntax syntax,
                                         std::uint64_t max_length);
 
-/// Tells the record of a request. `scope` is the digest of the scope's value, or all zeroes.
+/// Who asks, as a route's `scope` says it.
+struct Scope {
+  Digest digest{};
+  bool missing = false;    // one of its sources is not there
+  bool renewable = false;  // a bearer token that looks as if it were renewed is a part of it
+};
+
+/// The values of a request's field, one for each of its lines, by its name in lower case.
+using FieldValues = std::function<std::vector<std::string_view>(std::string_view name)>;
+
+Scope scope_of(const std::vector<ScopeSource>& sources, const FieldValues& values_of);
+/// The field that a source reads, in lower case; "" for one that reads none.
+std::string_view field_of(const ScopeSource& source);
+
+/// Tells the record of a request. `scope` is a Scope's digest.
 Digest record_id(std::string_view name_space, const Digest& scope, std::string_view method,
                  std::string_view key);
 

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <rapidcheck.h>
 
+#include <map>
 #include <set>
 #include <string>
 #include <tuple>
@@ -170,6 +171,47 @@ TEST_CASE("no bytes at all make the parser accept what a key cannot be") {
     RC_ASSERT(!key->empty() && key->size() <= 10);
     for (const char c : *key) RC_ASSERT(c >= 0x20 && c < 0x7f);
   }));
+}
+
+TEST_CASE("a scope tells sources, values and their number apart") {
+  using Kind = ScopeSource::Kind;
+  using Request = std::map<std::string, std::vector<std::string_view>, std::less<>>;
+  const auto scope = [](const std::vector<ScopeSource>& sources, const Request& request) {
+    return scope_of(sources, [&request](std::string_view name) {
+      const auto found = request.find(name);
+      return found == request.end() ? std::vector<std::string_view>() : found->second;
+    });
+  };
+  const std::vector<ScopeSource> sources = {{Kind::authorization, ""}, {Kind::header, "x-tenant"}};
+  const std::vector<Request> requests = {
+      {},
+      {{"authorization", {"a"}}},
+      {{"authorization", {""}}},
+      {{"x-tenant", {"a"}}},
+      {{"authorization", {"a"}}, {"x-tenant", {"a"}}},
+      {{"authorization", {"a"}}, {"x-tenant", {"b"}}},
+      {{"authorization", {"a", "a"}}, {"x-tenant", {"a"}}},
+      {{"authorization", {"a"}}, {"x-tenant", {"a", "a"}}},
+      {{"authorization", {"x-tenant", "1", "b"}}},
+      {{"authorization", {"a", "b"}}},
+      {{"authorization", {"ab"}}},
+  };
+  std::set<Digest> digests;
+  for (const Request& request : requests) {
+    const Scope one = scope(sources, request);
+    CHECK(digests.insert(one.digest).second);
+    CHECK(one.missing == (request.size() < 2));
+    CHECK(scope(sources, request).digest == one.digest);
+  }
+
+  const Request jwt = {{"authorization", {"Bearer a.b.c"}}, {"x-tenant", {"Bearer a.b.c"}}};
+  CHECK(scope(sources, jwt).renewable);
+  CHECK_FALSE(scope({{Kind::header, "x-tenant"}}, jwt).renewable);
+  CHECK_FALSE(scope(sources, requests[5]).renewable);
+
+  const Scope nobody = scope({{Kind::none, ""}}, jwt);
+  CHECK_FALSE(nobody.missing);
+  CHECK(nobody.digest == scope({}, {}).digest);
 }
 
 TEST_CASE("each part of a record's identity tells records apart") {
