@@ -1,10 +1,17 @@
-// The admin listener: /healthz /readyz /metrics /config /routes /upstreams, on the main thread's
-// loop.
+// The admin listener: /healthz /readyz /metrics /config /routes /upstreams, and the idempotency
+// records, on the main thread's loop.
+//
+//   GET  /idempotency/{id}     what became of a record (admin_records.h): 400 for no id, 404
+//   without
+//                              a record
+//   POST /idempotency/resolve  a person says what became of an unknown one: 409 if it is not
 //
 // Contract: a Handler like the proxy's, so the wire is read by the same parser under the same
 // limits. A Host that is no IP literal, not localhost and not in admin.hosts gets 403: a web page
 // that rebinds its name to this address must not read it. Answers are made when they are asked for;
-// nothing is cached.
+// nothing is cached. What changes anything needs POST and `X-Holdfast-Admin: 1`, which no form of a
+// web page can send. A store that fails is a 503.
+// Limits: 4 KiB for a request's body.
 #pragma once
 
 #include <functional>
@@ -13,8 +20,10 @@
 #include <string_view>
 #include <vector>
 
+#include "holdfast/app/admin_records.h"
 #include "holdfast/base/uuid.h"
 #include "holdfast/proxy/downstream.h"
+#include "holdfast/store/store.h"
 
 namespace holdfast::app {
 
@@ -27,6 +36,11 @@ struct AdminSource {
   std::function<std::string()> routes;
   std::function<std::string()> upstreams;
   std::function<std::vector<std::string>()> hosts;
+  /// Of this loop; nullptr where no route keeps records.
+  std::function<store::Store*()> store;
+  std::function<Duration()> resolved_ttl;
+  /// A record was resolved by hand; `id` is its first 12 hex digits.
+  std::function<void(std::string_view id, bool executed)> resolved;
 };
 
 class Admin final : public proxy::Handler {
@@ -45,9 +59,18 @@ class Admin final : public proxy::Handler {
     int status = 200;
     std::string_view content_type = "application/json";
     std::string body;
+    std::string_view allow = {};  // the methods, for 405
   };
-  Page page_for(const http::RequestHead& request);
+  runtime::Task<Page> page_for(proxy::Transaction& transaction);
+  runtime::Task<Page> record_page_for(proxy::Transaction& transaction);
+  runtime::Task<Page> show_record(std::string_view id);
+  runtime::Task<Page> resolve_record(proxy::Transaction& transaction);
+  runtime::Task<Page> apply_resolution(store::Store& store, const Resolution& resolution);
+  Page plain_page(std::string_view path);
   Page problem(int status, std::string_view name, std::string_view title, std::string_view detail);
+  Page method_not_allowed(std::string_view allow);
+  Page no_record();
+  Page store_failed(const store::StoreError& error);
 
   AdminSource source_;
   runtime::Context& context_;
