@@ -9,12 +9,14 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include "holdfast/app/admin.h"
 #include "holdfast/app/admin_pages.h"
 #include "holdfast/app/config_effective.h"
 #include "holdfast/app/config_loader.h"
+#include "holdfast/app/config_reload.h"
 #include "holdfast/app/machine.h"
 #include "holdfast/app/metrics.h"
 #include "holdfast/app/worker.h"
@@ -36,6 +38,9 @@ constexpr int exit_machine_refused = 3;
 /// Client connections to the admin listener at one time; more are closed at once.
 constexpr std::size_t max_admin_connections = 64;
 
+/// What is cut at the end of a drain has this long, beside the store's own time, to be answered for.
+constexpr Duration cut_grace = std::chrono::milliseconds(200);
+
 /// What makes a listener the same over a reload: its address as written, and its name where the
 /// kernel chooses the port.
 std::string identity(const proxy::ListenerConfig& listener) {
@@ -49,6 +54,7 @@ struct Candidate {
   LoadedConfig loaded;
   std::shared_ptr<const proxy::PublishedConfig> published;
   std::map<std::string, net::ListenSockets> opened;  // by identity(): those not yet in use
+  std::unique_ptr<store::StoreBackend> backend;      // where it needs the first one
   std::string failure;                               // "": all is well
 };
 
@@ -70,13 +76,15 @@ void open_new_listeners(Candidate& candidate, const std::set<std::string>& in_us
   candidate.opened.clear();
 }
 
-/// What a reload may not change, or "".
-std::string_view unchangeable(const proxy::Config& before, const proxy::Config& after) {
-  if (before.server.workers != after.server.workers) return "server.workers";
-  const bool same_admin = before.admin.listen.has_value() == after.admin.listen.has_value() &&
-                          (!before.admin.listen || *before.admin.listen == *after.admin.listen) &&
-                          before.admin.hosts == after.admin.hosts;
-  return same_admin ? "" : "admin";
+/// A reload may bring the first route that keeps records.
+void open_store(Candidate& candidate, bool has_store, Logger& logger) {
+  if (has_store || !candidate.failure.empty() || !candidate.loaded.config->needs_store()) return;
+  auto opened = store::open_backend(candidate.loaded.config->store, logger);
+  if (opened) {
+    candidate.backend = std::move(*opened);
+  } else {
+    candidate.failure = "store: " + opened.error();
+  }
 }
 
 class Server {
@@ -92,6 +100,9 @@ class Server {
   using Then = std::function<void()>;
 
   bool start();
+  bool start_store();
+  void use_store(std::unique_ptr<store::StoreBackend> backend);
+  runtime::Task<void> ask_store();
   bool start_admin();
   void put_into_use(Candidate& candidate, Then then);
   void log_listeners(const Candidate& candidate);
@@ -102,6 +113,7 @@ class Server {
 
   void drain();
   runtime::Task<void> cut_after(Duration patience);
+  void cut();
   void worker_drained();
 
   AdminSource admin_source();
@@ -114,10 +126,14 @@ class Server {
   Logger logger_;
   Metrics metrics_;
   proxy::SharedUpstreams upstreams_;
+  proxy::KeyBoard board_;
   ConnectionGate gate_;
+  std::unique_ptr<store::StoreBackend> backend_;  // nullptr until some route keeps records
 
   runtime::EventLoop loop_;
   net::UvNetwork network_;
+  std::unique_ptr<store::Store> store_;  // the main loop's own, for the operator
+  bool store_evicts_ = false;
   runtime::Scope scope_;
   std::unique_ptr<Admin> admin_;
   std::unique_ptr<proxy::ConnectionSet> admin_connections_;
@@ -131,6 +147,7 @@ class Server {
   bool reloading_ = false;
   bool reload_again_ = false;
   int workers_draining_ = 0;
+  int workers_cutting_ = 0;
 };
 
 Server::Server(const RunOptions& options, LoadedConfig loaded)
@@ -159,14 +176,49 @@ int Server::run() {
   return exit_done;
 }
 
+/// Opens the store if some route needs it. False: it can never work.
+bool Server::start_store() {
+  if (!config().needs_store()) return true;
+  auto opened = store::open_backend(config().store, logger_);
+  if (!opened) {
+    logger_.log(LogLevel::error, "cannot open the store", {{"reason", opened.error()}});
+    return false;
+  }
+  use_store(std::move(*opened));
+  // A Redis that throws records away is found out before the first request, if it can be reached.
+  scope_.spawn(ask_store());
+  loop_.run();
+  return !store_evicts_;
+}
+
+void Server::use_store(std::unique_ptr<store::StoreBackend> backend) {
+  backend_ = std::move(backend);
+  store_ = backend_->open(loop_.context(), network_, network_);
+  metrics_.set_store(config().store.kind, [this] { return backend_->stats(); });
+}
+
+runtime::Task<void> Server::ask_store() {
+  policy::Operation look;
+  look.command = policy::Command::inspect;
+  Result<policy::Verdict, store::StoreError> answer = co_await store_->apply(look);
+  store_evicts_ = !answer && answer.error().kind == store::StoreError::Kind::evicting;
+  if (!answer) {
+    logger_.log(store_evicts_ ? LogLevel::error : LogLevel::warn, "the store does not answer",
+                {{"reason", answer.error().detail}, {"kind", name(answer.error().kind)}});
+  }
+  // After the coroutine has ended: its frame is destroyed by then.
+  loop_.post([this] { loop_.stop(); });
+}
+
 bool Server::start() {
   metrics_.set_log_dropped([this] { return error_sink_.dropped() + access_sink_.dropped(); });
   metrics_.set_upstreams([this] { return upstream_gauges(config(), upstreams_); });
+  if (!start_store()) return false;
   loop_.on_signal(SIGHUP, [this] { reload(); });
   loop_.on_signal(SIGTERM, [this] { drain(); });
   loop_.on_signal(SIGINT, [this] { drain(); });
 
-  Candidate candidate{loaded_, std::make_shared<proxy::PublishedConfig>(loaded_.config), {}, {}};
+  Candidate candidate{loaded_, std::make_shared<proxy::PublishedConfig>(loaded_.config), {}, {}, {}};
   open_new_listeners(candidate, {}, worker_count_);
   if (!candidate.failure.empty()) {
     logger_.log(LogLevel::error, "cannot listen", {{"reason", candidate.failure}});
@@ -176,10 +228,11 @@ bool Server::start() {
     for (auto& [text, sockets] : candidate.opened) net::close_listen_sockets(sockets);
     return false;
   }
+  const std::string replica = fmt::format("{:016x}", loop_.context().rng.next());
   for (int i = 0; i < worker_count_; ++i) {
     workers_.push_back(
-        std::make_unique<Worker>(i, upstreams_, metrics_, access_sink_, logger_, config().log,
-                                 gate_, [this] { loop_.post([this] { worker_drained(); }); }));
+        std::make_unique<Worker>(i, upstreams_, board_, replica, metrics_, access_sink_, logger_,
+                                 config().log, gate_, [this] { loop_.post([this] { worker_drained(); }); }));
   }
   log_listeners(candidate);
   put_into_use(candidate, [this] {
@@ -222,6 +275,12 @@ AdminSource Server::admin_source() {
   source.routes = [this] { return routes_json(loaded_); };
   source.upstreams = [this] { return upstreams_page(config(), upstreams_); };
   source.hosts = [this] { return config().admin.hosts; };
+  source.store = [this] { return store_.get(); };
+  source.resolved_ttl = [this] { return app::resolved_ttl(config()); };
+  source.resolved = [this](std::string_view id, bool executed) {
+    logger_.log(LogLevel::warn, "idempotency: resolved by hand",
+                {{"id", id}, {"outcome", executed ? "executed" : "not_executed"}});
+  };
   return source;
 }
 
@@ -236,6 +295,7 @@ void Server::put_into_use(Candidate& candidate, Then then) {
   for (std::size_t i = 0; i < workers_.size(); ++i) {
     WorkerUpdate update;
     update.published = candidate.published;
+    update.store = backend_.get();
     for (const proxy::ListenerConfig& listener : candidate.loaded.config->listeners) {
       const auto opened = candidate.opened.find(identity(listener));
       const int descriptor = opened == candidate.opened.end() ? -1 : opened->second.descriptors[i];
@@ -293,7 +353,7 @@ void Server::reload() {
   std::set<std::string> listening;
   for (const auto& [text, sockets] : in_use_) listening.insert(text);
   loop_.run_blocking(
-      [this, candidate, listening, before = loaded_.config] {
+      [this, candidate, listening, has_store = backend_ != nullptr, before = loaded_.config] {
         Result<LoadedConfig, ConfigFailure> loaded =
             load_config(options_.config_path, process_environment());
         if (!loaded) {
@@ -301,14 +361,15 @@ void Server::reload() {
           return;
         }
         candidate->loaded = std::move(*loaded);
-        const std::string_view fixed = unchangeable(*before, *candidate->loaded.config);
+        const std::string fixed = unchangeable(*before, *candidate->loaded.config);
         if (!fixed.empty()) {
-          candidate->failure = options_.config_path + ": " + std::string(fixed) +
+          candidate->failure = options_.config_path + ": " + fixed +
                                " cannot change while holdfast runs; restart it";
           return;
         }
         candidate->published = std::make_shared<proxy::PublishedConfig>(candidate->loaded.config);
         open_new_listeners(*candidate, listening, worker_count_);
+        open_store(*candidate, has_store, logger_);
       },
       [this, candidate] { finish_reload(candidate); });
 }
@@ -325,6 +386,7 @@ void Server::finish_reload(const std::shared_ptr<Candidate>& candidate) {
     return;
   }
   log_listeners(*candidate);
+  if (candidate->backend) use_store(std::move(candidate->backend));
   put_into_use(*candidate, [this, done] {
     logger_.log(LogLevel::info, "configuration reloaded", {{"file", options_.config_path}});
     done();
@@ -353,7 +415,23 @@ runtime::Task<void> Server::cut_after(Duration patience) {
   const TimePoint deadline = after(loop_.context().now(), patience);
   co_await runtime::sleep_until(loop_.context().timers, deadline);
   logger_.log(LogLevel::warn, "drain timeout: what is still in flight is cut");
+  cut();
+  // The store has its timeout to take what is said about the requests that are cut.
+  const TimePoint end = after(loop_.context().now(), config().store.timeout * 2 + cut_grace);
+  co_await runtime::sleep_until(loop_.context().timers, end);
   loop_.stop();
+}
+
+/// Ends what holds an idempotency key, with a record that says so; then everything.
+void Server::cut() {
+  workers_cutting_ = worker_count_;
+  for (auto& worker : workers_) {
+    worker->cut([this] {
+      loop_.post([this] {
+        if (--workers_cutting_ == 0) loop_.stop();
+      });
+    });
+  }
 }
 
 void Server::worker_drained() {

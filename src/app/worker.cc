@@ -11,6 +11,7 @@
 #include "holdfast/net/uv_listener.h"
 #include "holdfast/net/uv_network.h"
 #include "holdfast/proxy/connection_set.h"
+#include "holdfast/proxy/execution.h"
 #include "holdfast/proxy/proxy.h"
 #include "holdfast/runtime/event_loop.h"
 
@@ -57,10 +58,13 @@ void ConnectionGate::wake_all() {
 /// destroyed.
 class Worker::Loop {
  public:
-  Loop(proxy::SharedUpstreams& upstreams, WorkerMetrics& observer, AccessLog& log,
-       ConnectionGate& gate, const std::function<void()>& on_drained)
+  Loop(proxy::SharedUpstreams& upstreams, proxy::KeyBoard& board, std::string replica,
+       WorkerMetrics& observer, AccessLog& log, ConnectionGate& gate,
+       const std::function<void()>& on_drained)
       : network_(loop_),
-        services_{loop_.context(), network_, network_, observer, upstreams, {}},
+        services_{loop_.context(), network_, network_, observer, upstreams, {}, nullptr},
+        board_(board),
+        replica_(std::move(replica)),
         proxy_(services_),
         connections_(proxy_, loop_.context(), [this] { connection_closed(); }),
         log_(log),
@@ -78,6 +82,7 @@ class Worker::Loop {
   runtime::EventLoop& loop() { return loop_; }
   void update(const WorkerUpdate& update);
   void drain();
+  void cut(std::function<void()> done);
   /// Serves what waited at the gate, and accepts again.
   void admit_waiting();
 
@@ -94,12 +99,18 @@ class Worker::Loop {
   void accept(std::unique_ptr<net::Stream> stream, const std::string& text);
   void connection_closed();
   void close_idle_soon();
+  void open_store(store::StoreBackend& backend);
+  void executions_idle();
   void tell_if_drained();
 
   runtime::EventLoop loop_;
   net::UvNetwork network_;
   proxy::Services services_;
+  proxy::KeyBoard& board_;
+  const std::string replica_;
   proxy::Proxy proxy_;
+  std::unique_ptr<store::Store> store_;
+  std::unique_ptr<proxy::Executions> executions_;  // before those who wait for them
   std::map<std::string, Listener> listeners_;
   std::deque<Waiting> waiting_;  // accepted while another worker took the last place
   proxy::ConnectionSet connections_;
@@ -108,10 +119,12 @@ class Worker::Loop {
   const std::function<void()>& on_drained_;
   bool draining_ = false;
   bool told_drained_ = false;
+  std::function<void()> when_cut_;
 };
 
 void Worker::Loop::update(const WorkerUpdate& update) {
   log_.configure(update.published->config->log);
+  if (update.store != nullptr && !store_) open_store(*update.store);
   proxy_.adopt(update.published);
   std::map<std::string, Listener> next;
   for (const WorkerListener& wanted : update.listeners) {
@@ -165,10 +178,29 @@ void Worker::Loop::connection_closed() {
 void Worker::Loop::drain() {
   draining_ = true;
   proxy_.drain();
+  if (executions_) executions_->drain();
   // What the kernel has accepted already is still served.
   for (auto& [text, listener] : listeners_) listener.listener->close_after_queue();
   listeners_.clear();
   close_idle_soon();
+}
+
+void Worker::Loop::open_store(store::StoreBackend& backend) {
+  store_ = backend.open(loop_.context(), network_, network_);
+  executions_ = std::make_unique<proxy::Executions>(services_, *store_, board_, replica_);
+  executions_->on_idle([this] { executions_idle(); });
+  services_.executions = executions_.get();
+}
+
+void Worker::Loop::executions_idle() {
+  if (when_cut_) std::exchange(when_cut_, nullptr)();
+  tell_if_drained();
+}
+
+void Worker::Loop::cut(std::function<void()> done) {
+  if (!executions_ || executions_->running() == 0) return done();
+  when_cut_ = std::move(done);
+  executions_->shut_down();
 }
 
 /// A request may lie in the kernel, unread, on a connection that looks idle: it gets two turns of
@@ -184,21 +216,25 @@ void Worker::Loop::close_idle_soon() {
 
 void Worker::Loop::tell_if_drained() {
   if (!draining_ || told_drained_ || connections_.size() > 0 || !waiting_.empty()) return;
+  if (executions_ && executions_->running() > 0) return;
   told_drained_ = true;
   on_drained_();
 }
 
-Worker::Worker(int number, proxy::SharedUpstreams& upstreams, Metrics& metrics,
-               LogSink& access_sink, Logger& logger, const proxy::LogConfig& log,
-               ConnectionGate& gate, std::function<void()> on_drained)
+Worker::Worker(int number, proxy::SharedUpstreams& upstreams, proxy::KeyBoard& board,
+               std::string_view replica, Metrics& metrics, LogSink& access_sink, Logger& logger,
+               const proxy::LogConfig& log, ConnectionGate& gate,
+               std::function<void()> on_drained)
     : access_log_(access_sink, log) {
   WorkerMetrics& observer = metrics.add_worker(access_log_, logger);
   std::promise<void> ready;
   thread_ = std::thread([&, number, on_drained = std::move(on_drained)] {
-    const std::string name = "holdfast-w" + std::to_string(number);
+    const std::string suffix = "w" + std::to_string(number);
+    const std::string name = "holdfast-" + suffix;
     pthread_setname_np(pthread_self(), name.c_str());
     {
-      Loop loop(upstreams, observer, access_log_, gate, on_drained);
+      Loop loop(upstreams, board, std::string(replica) + "-" + suffix, observer, access_log_, gate,
+                on_drained);
       loop_ = &loop;
       ready.set_value();
       loop.loop().run();
@@ -224,6 +260,10 @@ void Worker::update(WorkerUpdate update, std::function<void()> done) {
 
 void Worker::drain() {
   loop_->loop().post([loop = loop_] { loop->drain(); });
+}
+
+void Worker::cut(std::function<void()> done) {
+  loop_->loop().post([loop = loop_, done = std::move(done)] { loop->cut(done); });
 }
 
 }  // namespace holdfast::app

@@ -77,9 +77,22 @@ Result<Breaker::Permit, Breaker::Rejected> Breaker::acquire(TimePoint now) {
   return acquire_probe();
 }
 
+/// How long a probe that is out may take before asking again makes sense.
+Duration Breaker::probe_wait() const {
+  return std::clamp(options_.open_for, shortest_wait, longest_probe_wait);
+}
+
+std::optional<Breaker::Rejected> Breaker::rejection(TimePoint now) const {
+  if (state_ == BreakerState::open && now < open_until_) return Rejected{open_until_ - now};
+  if (state_ == BreakerState::half_open && probes_out_ >= options_.half_open_requests) {
+    return Rejected{probe_wait()};
+  }
+  return std::nullopt;
+}
+
 Result<Breaker::Permit, Breaker::Rejected> Breaker::acquire_probe() {
   if (probes_out_ >= options_.half_open_requests) {
-    return unexpected(Rejected{std::clamp(options_.open_for, shortest_wait, longest_probe_wait)});
+    return unexpected(Rejected{probe_wait()});
   }
   ++probes_out_;
   return Permit{epoch_, true};

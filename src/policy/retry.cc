@@ -10,7 +10,7 @@ bool is_listed(const ConditionSet& on, const AttemptFacts& facts) {
 // A response proves that the upstream saw the request, whatever the facts say of bytes.
 bool may_be_repeated(const AttemptFacts& facts) {
   const bool reached_upstream = facts.sent || !facts.error;
-  return facts.method_listed || !reached_upstream;
+  return facts.method_listed || facts.refused || !reached_upstream;
 }
 
 // Retry-After counts on a status that is retried; one that came before a failure says nothing of

@@ -113,6 +113,7 @@ bool Attempts::grant_retry(Attempt& last, Duration& delay) {
     }
   }
   facts.sent = sent_;
+  facts.refused = keyed() && last.has_response() && !sent_;
   facts.method_listed = keyed() ? keeper_->upstream_honours_key : method_listed();
   facts.body_kept = outgoing_.body.can_repeat();
   facts.attempts_made = std::max(count_, 1);
@@ -131,6 +132,14 @@ bool Attempts::grant_retry(Attempt& last, Duration& delay) {
   if (last.pool != nullptr) tried_.push_back(last.pool);
   delay = decision.delay;
   return true;
+}
+
+void Attempts::fail(const Error& error, std::optional<Duration> retry_after, int count) {
+  Attempt& failed = begin(*route_.cluster);
+  failed.error = error;
+  failed.retry_after = retry_after;
+  error_name_ = name(error.type);
+  count_ = count;
 }
 
 Attempt* Attempts::begin_other(Cluster& cluster) {

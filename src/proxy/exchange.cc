@@ -44,11 +44,15 @@ Exchange::~Exchange() {
   record.path = request.path;
   record.status = transaction_.status();
   record.error = error_name_;
-  if (attempts_) {
-    record.endpoint = attempts_->endpoint();
-    record.attempts = attempts_->count();
-    if (record.error.empty()) record.error = attempts_->error_name();
+  const Attempts* attempts = attempts_ ? &*attempts_ : nullptr;
+  if (execution_ != nullptr && execution_->has_attempts()) attempts = &execution_->attempts();
+  if (attempts != nullptr) {
+    record.endpoint = attempts->endpoint();
+    record.attempts = attempts->count();
+    if (record.error.empty()) record.error = attempts->error_name();
   }
+  record.idempotency = key_outcome_;
+  record.idempotency_id = std::string_view(key_id_).substr(0, 12);
   record.fallback = fell_back_;
   record.bytes_in = transaction_.body().received() + tunnelled_.to_upstream;
   record.bytes_out = transaction_.bytes_out() + tunnelled_.to_client;
@@ -59,6 +63,7 @@ Exchange::~Exchange() {
   record.duration = now() - transaction_.started();
   if (request.dropped_fields > 0) services_.observer.headers_dropped(request.dropped_fields);
   services_.observer.exchange_finished(record);
+  leave_execution();
   generation_.unpin();
 }
 
@@ -103,7 +108,11 @@ runtime::Task<void> Exchange::run() {
     co_await answer_problem(error);
     co_return;
   }
-  co_await proxied();
+  if (wants_key()) {
+    co_await keyed();
+  } else {
+    co_await proxied();
+  }
 }
 
 /// Reads what the route needs of the request. False: its deadline header is malformed.
@@ -138,6 +147,11 @@ runtime::Task<void> Exchange::proxied() {
   attempts_.emplace(generation_, *route_, request, client_deadline_, transaction_.started(),
                     services_);
   co_await attempts_->run();
+  co_await conclude();
+}
+
+/// What the attempts came to, for the client: an answer, a fallback or an error.
+runtime::Task<void> Exchange::conclude() {
   Attempt& result = attempts_->outcome();
   if (result.client_failure) {
     if (result.client_failure->client_gone) co_return;
@@ -147,13 +161,13 @@ runtime::Task<void> Exchange::proxied() {
     co_return;
   }
   if (!result.error && !fallback_listed()) {
-    const bool answered = co_await deliver(result, "");
+    const bool answered = co_await deliver(result, "", nullptr);
     if (answered) co_return;
   }
   const bool fell_back = co_await fall_back();
   if (fell_back) co_return;
   if (!result.error) {
-    const bool answered = co_await deliver(result, "");
+    const bool answered = co_await deliver(result, "", nullptr);
     if (answered) co_return;
   }
   const Error error = *result.error;

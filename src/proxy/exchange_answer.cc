@@ -36,12 +36,16 @@ BodyMode response_body_mode(const http::Framing& framing, int client_minor_versi
 
 /// Passes the response on. False if it broke before a byte of it went to the client; `error` says
 /// how.
-runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallback_of) {
+/// Of an `execution` (else nullptr) the beginning of the body, or all of it, has been read.
+runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallback_of,
+                                      const Execution* execution) {
   const http::RequestHead& request = transaction_.request();
   net::Stream& stream = attempt.lease->stream();
   http::ResponseParser& parser = attempt.lease->parser();
   const http::ResponseHead& head = parser.head();
   const std::optional<Duration> idle = route_->config->timeout.idle;
+  const TimePoint stream_end =
+      policy::deadline_after(transaction_.started(), route_->config->timeout.stream);
 
   // What holdfast said before (100, 103) goes first. From here to the first write nothing may wait:
   // the body's pieces are views of what was just read.
@@ -54,7 +58,13 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
   }
   // What came with the head is read before the head goes out: a response that is broken already is
   // a failure that can still be answered for, not half an answer.
-  bool last = attempt.read_body();
+  const std::string_view kept = execution != nullptr ? execution->body() : std::string_view{};
+  Pieces pieces(&kept, 1);
+  bool last = execution != nullptr && execution->body_complete();
+  if (!last && kept.empty()) {
+    last = attempt.read_body();
+    pieces = parser.body();
+  }
   if (attempt.error) {
     give_up(attempt);
     attempt.status = 0;
@@ -63,12 +73,14 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
 
   ResponseEdits edits;
   edits.server_name = generation_.config().server.name;
-  edits.attempts = attempts_->count();
+  edits.attempts = attempts_made();
   edits.fallback_of = fallback_of;
   edits.body = response_body_mode(head.framing, request.minor_version);
   edits.body_length = head.framing.length;
   edits.switching = head.status == 101;
   edits.now = services_.context.clock.wall_now();
+  edits.idempotency_status = idempotency_status_;
+  edits.generated_key = generated_key_;
   const BodyMode mode = edits.body;
   if (head.status == 205) {
     // To a client a 205 may well have a body, so its end is said (RFC 9110 §15.3.6: there is none).
@@ -93,7 +105,7 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
   }
 
   for (;;) {
-    transaction_.write(parser.body(), last, {&parser.trailers(), route_->config->trailers});
+    transaction_.write(pieces, last, {&parser.trailers(), route_->config->trailers});
     if (last) {
       // The upstream has done its part, however slowly the client takes the rest.
       attempt.settle(Breaker::Outcome::success);
@@ -105,7 +117,7 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
       }
     }
     if (transaction_.stream().sending()) {
-      const Duration left = policy::time_left(attempts_->stream_deadline(), now());
+      const Duration left = policy::time_left(stream_end, now());
       const std::optional<Duration> patience = idle ? std::min(*idle, left) : left;
       const bool taken = co_await transaction_.flush(patience);
       if (!taken) {
@@ -120,7 +132,7 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
     last = attempt.read_body();
     while (!last && !attempt.error && parser.body().empty()) {
       const TimePoint deadline =
-          std::min(attempts_->stream_deadline(), policy::deadline_after(now(), idle));
+          std::min(stream_end, policy::deadline_after(now(), idle));
       const bool in_time = co_await stream.until_input(deadline);
       if (in_time) {
         last = attempt.read_body();
@@ -130,6 +142,7 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
       }
     }
     if (attempt.error) break;
+    pieces = parser.body();
   }
   // The client has part of an answer: it must see that this was not the whole.
   give_up(attempt);
@@ -226,7 +239,7 @@ runtime::Task<bool> Exchange::fall_back_to(Cluster& cluster, std::string_view ca
   }
   Attempt& failed = attempts_->outcome();
   failed.let_go();
-  const bool answered = co_await deliver(*attempt, cause);
+  const bool answered = co_await deliver(*attempt, cause, nullptr);
   if (answered) co_return true;
   // Now this is how the exchange failed: the first answer has been let go.
   failed.error = attempt->error;
@@ -235,8 +248,13 @@ runtime::Task<bool> Exchange::fall_back_to(Cluster& cluster, std::string_view ca
   co_return false;
 }
 
+int Exchange::attempts_made() const {
+  if (execution_ != nullptr && execution_->has_attempts()) return execution_->attempts().count();
+  return attempts_ ? attempts_->count() : 0;
+}
+
 void Exchange::append_attempts(std::string& proxy_status) const {
-  const int attempts = attempts_ ? attempts_->count() : 0;
+  const int attempts = attempts_made();
   if (attempts > 1) proxy_status.append("; attempts=").append(std::to_string(attempts));
 }
 
@@ -261,6 +279,7 @@ runtime::Task<void> Exchange::answer_error(const Error& error,
       group == ErrorGroup::rate_limited) {
     response.retry_after = retry_after_seconds(retry_after);
   }
+  response.idempotency_status = idempotency_status_;
   co_await transaction_.respond(response);
 }
 
@@ -288,6 +307,7 @@ runtime::Task<void> Exchange::answer_static(const StaticResponse& answer,
   response.headers = answer.headers;
   response.body = answer.body;
   response.proxy_status = proxy_status;
+  response.idempotency_status = idempotency_status_;
   co_await transaction_.respond(response);
 }
 

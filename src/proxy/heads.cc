@@ -173,6 +173,11 @@ void append_max_forwards(std::string& out, const http::RequestHead& request) {
   }
 }
 
+void append_idempotency(std::string& out, std::string_view status, std::string_view key) {
+  if (!status.empty()) append_field(out, "Idempotency-Status", status);
+  if (!key.empty()) out.append("Idempotency-Key: \"").append(key).append("\"\r\n");
+}
+
 }  // namespace
 
 void append_target(std::string& out, std::string_view target, std::string_view prefix) {
@@ -251,6 +256,7 @@ void append_downstream_head(std::string& out, const http::ResponseHead& response
     append_proxy_status(out, &response.fields, edits.server_name, edits.fallback_of,
                         edits.attempts);
   }
+  append_idempotency(out, edits.idempotency_status, edits.generated_key);
   if (edits.switching) {
     out.append("Connection: upgrade\r\n");
     append_field(out, "Upgrade", response.fields.value(FieldName::upgrade));
@@ -293,6 +299,7 @@ void append_own_head(std::string& out, const OwnResponse& response, std::string_
   if (!response.proxy_status.empty()) {
     append_proxy_status(out, nullptr, server_name, response.proxy_status, 1);
   }
+  append_idempotency(out, response.idempotency_status, "");
   if (!has_date) {
     out.append("Date: ");
     http::append_http_date(out, now);

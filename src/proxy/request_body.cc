@@ -23,7 +23,7 @@ void RequestBody::begin(std::optional<std::uint64_t> min_rate) {
   waited_ = Duration::zero();
   complete_ = false;
   dropped_ = false;
-  continue_pending_ = parser_.head().expect_continue;
+  continue_pending_ = parser_->head().expect_continue;
   early_failure_.reset();
 }
 
@@ -32,11 +32,11 @@ void RequestBody::release() {
 }
 
 Result<RequestBody::Progress, BodyFailure> RequestBody::parse_input() {
-  Result<http::ParseStep, http::RequestError> step = parser_.parse(stream_.input());
+  Result<http::ParseStep, http::RequestError> step = parser_->parse(stream_->input());
   if (!step) return unexpected(BodyFailure{false, std::move(step.error())});
-  stream_.consume(step->consumed);
+  stream_->consume(step->consumed);
   std::uint64_t arrived = 0;
-  for (const std::string_view piece : parser_.body()) arrived += piece.size();
+  for (const std::string_view piece : parser_->body()) arrived += piece.size();
   received_ += arrived;
   if (step->consumed > 0) continue_pending_ = false;
   complete_ = step->event == http::ParseEvent::complete;
@@ -51,9 +51,19 @@ void RequestBody::take_arrived() {
       early_failure_ = std::move(progress.error());
       return;
     }
-    for (const std::string_view piece : parser_.body()) kept_.append(piece);
+    for (const std::string_view piece : parser_->body()) kept_.append(piece);
     if (*progress == Progress::more) return;
   }
+}
+
+std::string RequestBody::take() {
+  HOLDFAST_ASSERT(complete_ && !dropped_);
+  return std::move(kept_);
+}
+
+const http::Fields& RequestBody::trailers() const {
+  static const http::Fields none;
+  return parser_ != nullptr ? parser_->trailers() : none;
 }
 
 void RequestBody::note_sent(std::uint64_t position) {
@@ -70,30 +80,30 @@ runtime::Task<Result<Pieces, BodyFailure>> RequestBody::pull(std::optional<Durat
     if (!progress) co_return unexpected(std::move(progress.error()));
     if (*progress != Progress::more) {
       if (!dropped_ && received_ <= keep_limit_) {
-        for (const std::string_view piece : parser_.body()) kept_.append(piece);
+        for (const std::string_view piece : parser_->body()) kept_.append(piece);
       } else if (!dropped_ && received_ > keep_limit_) {
         dropped_ = true;
         kept_.clear();
       }
-      co_return Pieces(parser_.body());
+      co_return Pieces(parser_->body());
     }
-    if (stream_.failure()) co_return unexpected(BodyFailure{true, {}});
-    if (stream_.ended()) {
+    if (stream_->failure()) co_return unexpected(BodyFailure{true, {}});
+    if (stream_->ended()) {
       co_return unexpected(BodyFailure{
           false,
           {http::Problem::bad_request, "the connection ended before the body was complete"}});
     }
-    const TimePoint before = context_.now();
+    const TimePoint before = context_->now();
     const TimePoint deadline =
         std::min(rate_deadline(before), policy::deadline_after(before, idle));
     // A 103 that the kernel has not taken yet goes first.
-    if (continue_pending_ && stream_.sending()) co_await stream_.until_sent(deadline);
-    if (continue_pending_ && !stream_.sending()) {
+    if (continue_pending_ && stream_->sending()) co_await stream_->until_sent(deadline);
+    if (continue_pending_ && !stream_->sending()) {
       continue_pending_ = false;
-      stream_.send("HTTP/1.1 100 Continue\r\n\r\n");
+      stream_->send("HTTP/1.1 100 Continue\r\n\r\n");
     }
-    const bool in_time = co_await stream_.until_input(deadline);
-    waited_ += context_.now() - before;
+    const bool in_time = co_await stream_->until_input(deadline);
+    waited_ += context_->now() - before;
     if (!in_time) {
       co_return unexpected(BodyFailure{
           false, {http::Problem::request_timeout, "the body came too slowly, or not at all"}});

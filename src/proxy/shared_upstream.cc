@@ -28,6 +28,12 @@ Result<policy::Breaker::Permit, policy::Breaker::Rejected> SharedUpstream::acqui
   return permit;
 }
 
+std::optional<policy::Breaker::Rejected> SharedUpstream::rejection(TimePoint now) {
+  if (breaker_state() == policy::BreakerState::closed) return std::nullopt;
+  const std::lock_guard lock(mutex_);
+  return breaker_.rejection(now);
+}
+
 void SharedUpstream::record(policy::Breaker::Permit permit, policy::Breaker::Outcome outcome,
                             Duration latency, TimePoint now, Rng& rng, Transitions& transitions) {
   const std::lock_guard lock(mutex_);

@@ -56,9 +56,14 @@ Holdfast::Holdfast(std::string_view text, RunOptions options)
   const std::string whole = complete(text);
   address_ = listen_address(whole, "[[listener]]");
   admin_address_ = listen_address(whole, "[admin]");
+  start(options);
+}
+
+void Holdfast::start(const RunOptions& options) {
   process_ = std::make_unique<ChildProcess>(
       std::vector<std::string>{holdfast_binary(), "run", "--config", config_path_},
       options.environment, options.standard_output);
+  expect_clean_end_ = true;
   if (options.wait_until_ready) wait_until_ready();
 }
 

@@ -91,6 +91,8 @@ class Holdfast {
   /// SIGTERM, and the exit code.
   int stop();
   ChildProcess& process() { return *process_; }
+  /// A new process on the same configuration and ports. REQUIRES: the old one has ended.
+  void start_again() { start({}); }
   /// The test has ended it in a way that need not be 0.
   void ended_as_expected() { expect_clean_end_ = false; }
   const TemporaryFolder& folder() const { return folder_; }
@@ -99,6 +101,7 @@ class Holdfast {
   std::string complete(std::string_view text) const;
 
  private:
+  void start(const RunOptions& options);
   static Headers headers_for_admin(const Headers& headers);
   void wait_until_ready();
 

@@ -7,6 +7,7 @@ add_library(holdfast_test_support STATIC
   ${CMAKE_CURRENT_LIST_DIR}/http_message.cc
   ${CMAKE_CURRENT_LIST_DIR}/metrics.cc
   ${CMAKE_CURRENT_LIST_DIR}/raw_client.cc
+  ${CMAKE_CURRENT_LIST_DIR}/redis_server.cc
   ${CMAKE_CURRENT_LIST_DIR}/scripted_upstream.cc
   ${CMAKE_CURRENT_LIST_DIR}/socket.cc)
 target_include_directories(holdfast_test_support PUBLIC ${CMAKE_SOURCE_DIR})

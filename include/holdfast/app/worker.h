@@ -19,6 +19,8 @@
 #include "holdfast/app/access_log.h"
 #include "holdfast/app/metrics.h"
 #include "holdfast/proxy/cluster.h"
+#include "holdfast/proxy/key_board.h"
+#include "holdfast/store/store.h"
 
 namespace holdfast::app {
 
@@ -59,15 +61,16 @@ struct WorkerListener {
 struct WorkerUpdate {
   std::shared_ptr<const proxy::PublishedConfig> published;
   std::vector<WorkerListener> listeners;  // all of them: what is missing here is closed
+  store::StoreBackend* store = nullptr;   // where some route keeps records; outlives the worker
 };
 
 class Worker {
  public:
   /// `on_drained` is called on the worker's thread after drain(), when its last connection has
-  /// ended.
-  Worker(int number, proxy::SharedUpstreams& upstreams, Metrics& metrics, LogSink& access_sink,
-         Logger& logger, const proxy::LogConfig& log, ConnectionGate& gate,
-         std::function<void()> on_drained);
+  /// ended. `replica` is unique to this process.
+  Worker(int number, proxy::SharedUpstreams& upstreams, proxy::KeyBoard& board,
+         std::string_view replica, Metrics& metrics, LogSink& access_sink, Logger& logger,
+         const proxy::LogConfig& log, ConnectionGate& gate, std::function<void()> on_drained);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -76,6 +79,9 @@ class Worker {
   void update(WorkerUpdate update, std::function<void()> done);
   /// Closes listeners and idle connections, and lets the others finish.
   void drain();
+  /// Ends the executions of keyed requests that still run, and has their records say so; then calls
+  /// `done` on the worker's thread.
+  void cut(std::function<void()> done);
 
  private:
   class Loop;

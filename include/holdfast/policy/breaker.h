@@ -78,6 +78,8 @@ class Breaker {
 
   /// Asks for one call. Every permit must be given back by exactly one record().
   Result<Permit, Rejected> acquire(TimePoint now);
+  /// What acquire() would refuse with, and nothing changes.
+  std::optional<Rejected> rejection(TimePoint now) const;
 
   /// Reports what became of a call that was admitted. `latency` counts for slow calls only.
   void record(Permit permit, Outcome outcome, Duration latency, TimePoint now, Rng& rng);
@@ -106,6 +108,7 @@ class Breaker {
   };
 
   Result<Permit, Rejected> acquire_probe();
+  Duration probe_wait() const;
   void record_call(bool failed, bool slow, TimePoint now, Rng& rng);
   void record_probe(Outcome outcome, bool slow, TimePoint now, Rng& rng);
   bool should_open(const Counts& counts) const;

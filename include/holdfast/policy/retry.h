@@ -45,6 +45,9 @@ struct AttemptFacts {
   std::optional<Duration> retry_after = std::nullopt;
   /// True if a byte of this or an earlier attempt may have reached an upstream.
   bool sent = false;
+  /// True if the response says that a keyed request was refused before anything was done
+  /// (idempotency §2.6): it may be repeated whatever its method.
+  bool refused = false;
   /// True if the method is one of RetryOptions::methods.
   bool method_listed = false;
   /// True if what was sent of the body so far is kept and can be sent again.

@@ -64,7 +64,9 @@ class Attempts {
   ~Attempts();
 
   runtime::Task<void> run();
-  /// REQUIRES: run() has ended, or begin() was called.
+  /// Instead of run(): the outcome is an error that came before, after `count` attempts.
+  void fail(const Error& error, std::optional<Duration> retry_after, int count);
+  /// REQUIRES: run() or fail() was called.
   Attempt& outcome() { return *slots_[outcome_]; }
   const Attempt& outcome() const { return *slots_[outcome_]; }
 

@@ -24,6 +24,8 @@
 
 namespace holdfast::proxy {
 
+class Executions;
+
 /// What the proxy needs of the worker it runs in. References outlive every exchange.
 struct Services {
   runtime::Context& context;
@@ -33,6 +35,8 @@ struct Services {
   SharedUpstreams& upstreams;
   /// For heads that are composed and sent without waiting in between.
   std::string scratch;
+  /// Of keyed requests; nullptr where no route keeps records.
+  Executions* executions = nullptr;
 };
 
 class Cluster {

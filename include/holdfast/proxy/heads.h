@@ -56,6 +56,8 @@ struct ResponseEdits {
   bool switching = false;  // a 101: Connection: upgrade and Upgrade pass
   WallTime now{};          // for Date where the response has none
   std::span<const std::string> trailers;
+  std::string_view idempotency_status;  // "" for none
+  std::string_view generated_key;       // the key that holdfast gave the request; "" for none
 };
 
 void append_downstream_head(std::string& out, const http::ResponseHead& response,
@@ -72,6 +74,7 @@ struct OwnResponse {
   std::optional<std::int64_t> retry_after;                       // seconds
   std::string_view proxy_status;  // parameters after the name: "error=…"; "" for none
   std::string_view allow;         // for 405
+  std::string_view idempotency_status = {};  // "" for none
   bool no_store = true;
   std::string_view body;
 };

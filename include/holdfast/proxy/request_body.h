@@ -15,6 +15,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "holdfast/base/result.h"
 #include "holdfast/http/parser.h"
@@ -34,7 +35,13 @@ struct BodyFailure {
 class RequestBody {
  public:
   RequestBody(net::Stream& stream, http::RequestParser& parser, runtime::Context& context)
-      : stream_(stream), parser_(parser), context_(context) {}
+      : stream_(&stream), parser_(&parser), context_(&context) {}
+  /// A body that is complete already: of a request that outlives its client. Without trailers.
+  explicit RequestBody(std::string whole)
+      : keep_limit_(whole.size()),
+        kept_(std::move(whole)),
+        received_(kept_.size()),
+        complete_(true) {}
 
   /// For a new request whose head the parser has just reported.
   void begin(std::optional<std::uint64_t> min_rate);
@@ -54,6 +61,11 @@ class RequestBody {
   std::string_view kept() const { return kept_; }
   /// True if what was received can be sent (again) from its first byte.
   bool can_repeat() const { return !dropped_; }
+  /// Moves the whole body out, and back in: for a copy that is sent on the client's behalf.
+  /// REQUIRES: complete() and can_repeat().
+  std::string take();
+  void give_back(std::string whole) { kept_ = std::move(whole); }
+
   /// An attempt has sent the first `position` bytes. Past the keep limit they are forgotten.
   void note_sent(std::uint64_t position);
 
@@ -61,7 +73,7 @@ class RequestBody {
   /// REQUIRES: !complete().
   runtime::Task<Result<Pieces, BodyFailure>> pull(std::optional<Duration> idle);
 
-  const http::Fields& trailers() const { return parser_.trailers(); }
+  const http::Fields& trailers() const;
   /// True if the client waits for 100 (Continue) and it has not been sent: it may never send the
   /// body.
   bool continue_pending() const { return continue_pending_; }
@@ -71,9 +83,10 @@ class RequestBody {
   Result<Progress, BodyFailure> parse_input();
   TimePoint rate_deadline(TimePoint now) const;
 
-  net::Stream& stream_;
-  http::RequestParser& parser_;
-  runtime::Context& context_;
+  // nullptr for a body that was complete from the start.
+  net::Stream* stream_ = nullptr;
+  http::RequestParser* parser_ = nullptr;
+  runtime::Context* context_ = nullptr;
 
   std::optional<std::uint64_t> min_rate_;
   std::uint64_t keep_limit_ = 0;

@@ -47,6 +47,8 @@ class SharedUpstream {
                                                                      Transitions& transitions);
   void record(policy::Breaker::Permit permit, policy::Breaker::Outcome outcome, Duration latency,
               TimePoint now, Rng& rng, Transitions& transitions);
+  /// What acquire() would refuse with.
+  std::optional<policy::Breaker::Rejected> rejection(TimePoint now);
   policy::BreakerState breaker_state() const { return state_.load(std::memory_order_relaxed); }
 
   // -- retry budget; counts are shared by all windows in use
