@@ -83,7 +83,8 @@ void Execution::tell(KeyEvent::Kind kind, std::string_view reason) const {
 void Execution::settle(Outcome outcome) {
   outcome_ = outcome;
   changed_.notify(now());
-  if (!executions_.board_.awaited(keyed_.id)) return;
+  // Only an owner's outcome is news: a duplicate's would wake duplicates without end.
+  if (!claimed_ || !executions_.board_.awaited(keyed_.id)) return;
   executions_.board_.wake(keyed_.id, released_ ? shared_answer() : nullptr);
 }
 
