@@ -165,7 +165,7 @@ runtime::Task<Admin::Page> Admin::apply_resolution(store::Store& store,
   if (!verdict) co_return store_failed(verdict.error());
   if (verdict->kind == Kind::refused) {
     co_return problem(409, "not-unknown", "The record is not unknown",
-                      fmt::format("Its state is {}; only an unknown outcome can be resolved.",
+                      fmt::format("The record is {}; only an unknown outcome can be resolved.",
                                   name(verdict->state)));
   }
   const bool done = verdict->kind == (resolution.executed ? Kind::gone : Kind::absent);

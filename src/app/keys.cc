@@ -92,8 +92,8 @@ Words words_of_unknown(const RecordView& record, const std::string& config_path)
   };
   return {"nobody knows whether the upstream executed it",
           "409 outcome-unknown; it is not executed again (with on_unknown = \"reexecute\" it is)",
-          "Ask the upstream's own records whether it was executed. If it was, keep it from being\n"
-          "           executed again; if it was not, let the next repetition execute it:" +
+          "Look for its effect at the upstream, then say what you found. If in doubt, leave it:\n"
+          "           not_executed lets the next repetition execute it." +
               command("executed") + command("not_executed")};
 }
 
