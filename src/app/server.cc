@@ -38,7 +38,8 @@ constexpr int exit_machine_refused = 3;
 /// Client connections to the admin listener at one time; more are closed at once.
 constexpr std::size_t max_admin_connections = 64;
 
-/// What is cut at the end of a drain has this long, beside the store's own time, to be answered for.
+/// What is cut at the end of a drain has this long, beside the store's own time, to be answered
+/// for.
 constexpr Duration cut_grace = std::chrono::milliseconds(200);
 
 /// What makes a listener the same over a reload: its address as written, and its name where the
@@ -218,7 +219,8 @@ bool Server::start() {
   loop_.on_signal(SIGTERM, [this] { drain(); });
   loop_.on_signal(SIGINT, [this] { drain(); });
 
-  Candidate candidate{loaded_, std::make_shared<proxy::PublishedConfig>(loaded_.config), {}, {}, {}};
+  Candidate candidate{
+      loaded_, std::make_shared<proxy::PublishedConfig>(loaded_.config), {}, {}, {}};
   open_new_listeners(candidate, {}, worker_count_);
   if (!candidate.failure.empty()) {
     logger_.log(LogLevel::error, "cannot listen", {{"reason", candidate.failure}});
@@ -230,9 +232,9 @@ bool Server::start() {
   }
   const std::string replica = fmt::format("{:016x}", loop_.context().rng.next());
   for (int i = 0; i < worker_count_; ++i) {
-    workers_.push_back(
-        std::make_unique<Worker>(i, upstreams_, board_, replica, metrics_, access_sink_, logger_,
-                                 config().log, gate_, [this] { loop_.post([this] { worker_drained(); }); }));
+    workers_.push_back(std::make_unique<Worker>(
+        i, upstreams_, board_, replica, metrics_, access_sink_, logger_, config().log, gate_,
+        [this] { loop_.post([this] { worker_drained(); }); }));
   }
   log_listeners(candidate);
   put_into_use(candidate, [this] {

@@ -223,8 +223,7 @@ void Worker::Loop::tell_if_drained() {
 
 Worker::Worker(int number, proxy::SharedUpstreams& upstreams, proxy::KeyBoard& board,
                std::string_view replica, Metrics& metrics, LogSink& access_sink, Logger& logger,
-               const proxy::LogConfig& log, ConnectionGate& gate,
-               std::function<void()> on_drained)
+               const proxy::LogConfig& log, ConnectionGate& gate, std::function<void()> on_drained)
     : access_log_(access_sink, log) {
   WorkerMetrics& observer = metrics.add_worker(access_log_, logger);
   std::promise<void> ready;

@@ -131,8 +131,7 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
 
     last = attempt.read_body();
     while (!last && !attempt.error && parser.body().empty()) {
-      const TimePoint deadline =
-          std::min(stream_end, policy::deadline_after(now(), idle));
+      const TimePoint deadline = std::min(stream_end, policy::deadline_after(now(), idle));
       const bool in_time = co_await stream.until_input(deadline);
       if (in_time) {
         last = attempt.read_body();

@@ -222,8 +222,8 @@ runtime::Task<void> Exchange::deduplicated(const KeyedRequest& wanted) {
   co_await tell_outcome();
 }
 
-/// Waits until the execution has an outcome. False: it is not there in time, and the client has been
-/// told so.
+/// Waits until the execution has an outcome. False: it is not there in time, and the client has
+/// been told so.
 runtime::Task<bool> Exchange::settled() {
   while (execution_->outcome() == Execution::Outcome::running) {
     const TimePoint deadline = execution_->pending_at();
@@ -267,8 +267,8 @@ runtime::Task<void> Exchange::tell_outcome() {
     case Execution::Outcome::shutdown: {
       const bool shutdown = execution.outcome() == Execution::Outcome::shutdown;
       note_key("unknown");
-      error_name_ = shutdown ? name(ErrorType::destination_unavailable)
-                             : execution.attempts().error_name();
+      error_name_ =
+          shutdown ? name(ErrorType::destination_unavailable) : execution.attempts().error_name();
       members.reason = execution.reason();
       members.id = key_id_;
       const int status = shutdown ? 503 : 502;
@@ -295,8 +295,8 @@ runtime::Task<void> Exchange::tell_outcome() {
   co_await answer_key(IdempotencyProblem::result_unavailable, 502, members, "");
 }
 
-/// Nothing of the request was sent under the key, and nothing will be: what is left is a fallback, an
-/// error, or, with a store that fails open, the request without protection.
+/// Nothing of the request was sent under the key, and nothing will be: what is left is a fallback,
+/// an error, or, with a store that fails open, the request without protection.
 runtime::Task<void> Exchange::without_the_key(Execution& execution) {
   const Outgoing request = outgoing();
   transaction_.body().give_back(execution.take_request_body());
@@ -373,8 +373,7 @@ runtime::Task<void> Exchange::tell_verdict(const Verdict& verdict) {
 // -- answers
 
 /// An answer that an upstream gave to another request with this key. With an `age` it is a replay.
-runtime::Task<void> Exchange::say_again(int status, std::string_view headers,
-                                        std::string_view body,
+runtime::Task<void> Exchange::say_again(int status, std::string_view headers, std::string_view body,
                                         std::optional<policy::Milliseconds> age) {
   const std::optional<http::Fields> fields = http::parse_stored_head(headers);
   if (!fields) {

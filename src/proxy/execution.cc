@@ -16,8 +16,8 @@ using policy::Command;
 using policy::Verdict;
 using StoreAnswer = Result<Verdict, store::StoreError>;
 
-/// How long an operation that must get through is tried again: a released key remembers its token as
-/// long, so that a claim that comes late finds it.
+/// How long an operation that must get through is tried again: a released key remembers its token
+/// as long, so that a claim that comes late finds it.
 constexpr Duration revoke_for = policy::revoked_for;
 constexpr policy::BackoffOptions again{policy::BackoffKind::exponential,
                                        std::chrono::milliseconds(50), std::chrono::seconds(5),
@@ -188,8 +188,7 @@ runtime::Task<void> Execution::take_answer() {
   const http::Framing& framing = head.framing;
   const auto cookies =
       options_.replay_set_cookie ? http::StoredCookies::kept : http::StoredCookies::dropped;
-  answer_headers_ =
-      http::stored_head(head.fields, cookies, services().context.clock.wall_now());
+  answer_headers_ = http::stored_head(head.fields, cookies, services().context.clock.wall_now());
 
   const std::uint64_t cap = options_.max_response_bytes;
   if (is_event_stream(head)) reason_ = "stream";
@@ -281,8 +280,8 @@ policy::Operation Execution::operation(Command command) const {
   wish.lease = milliseconds(options_.lease);
   wish.attempt = attempt_;
   // A generated key lives from its completion; until then as long as its execution may.
-  wish.ttl = milliseconds(keyed_.generated ? options_.max_execution + options_.lease
-                                           : options_.ttl);
+  wish.ttl =
+      milliseconds(keyed_.generated ? options_.max_execution + options_.lease : options_.ttl);
   wish.reexecute = options_.on_unknown == policy::OnUnknown::reexecute;
   return wish;
 }
@@ -379,16 +378,15 @@ runtime::Task<bool> Execution::renew() {
     fenced_ = true;
     tell(KeyEvent::Kind::fenced);
   }
-  const bool ours =
-      answer->kind == Verdict::Kind::ok || answer->kind == Verdict::Kind::reasserted;
+  const bool ours = answer->kind == Verdict::Kind::ok || answer->kind == Verdict::Kind::reasserted;
   if (ours) claimed_at_ = asked;
   co_return ours;
 }
 
 runtime::Task<Result<void, Error>> Execution::may_send() {
   if (!client_present_) {
-    co_return unexpected(
-        Error{ErrorType::proxy_internal_error, "the client left before the request went out", true});
+    co_return unexpected(Error{ErrorType::proxy_internal_error,
+                               "the client left before the request went out", true});
   }
   if (!fenced_ && now() - claimed_at_ <= options_.lease / 2) co_return Result<void, Error>();
   const bool ours = co_await renew();
@@ -445,9 +443,8 @@ Execution* Executions::begin(Generation& generation, const RouteState& route,
                              const Outgoing& outgoing, const KeyedRequest& keyed, std::string& body,
                              std::optional<Duration> client_deadline, TimePoint started) {
   if (board_.detached.load(std::memory_order_relaxed) >= KeyBoard::max_detached) return nullptr;
-  Execution& execution = *all_.emplace_back(
-      std::make_unique<Execution>(*this, generation, route, outgoing, keyed, std::move(body),
-                                  client_deadline, started));
+  Execution& execution = *all_.emplace_back(std::make_unique<Execution>(
+      *this, generation, route, outgoing, keyed, std::move(body), client_deadline, started));
   ++running_;
   runtime::Scope::Entry* entry = scope_.spawn(execution.run());
   if (!execution.ended_) execution.entry_ = entry;

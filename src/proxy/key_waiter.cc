@@ -11,8 +11,8 @@ KeyWaiter::KeyWaiter(KeyBoard& board, const Digest& id, Services& services)
       since_(services.context.now()),
       number_(board.new_waiter()),
       state_(std::make_shared<State>()) {
-  const auto wake = [post = services.context.post, weak = std::weak_ptr(state_)](
-                        std::shared_ptr<const SharedAnswer> answer) {
+  const auto wake = [post = services.context.post,
+                     weak = std::weak_ptr(state_)](std::shared_ptr<const SharedAnswer> answer) {
     post([weak, answer = std::move(answer)] {
       const std::shared_ptr<State> state = weak.lock();
       if (!state) return;

@@ -83,8 +83,9 @@ TEST_SUITE("one key, one execution") {
     const Holdfast holdfast(store.to(app));
     CHECK(holdfast.post("/", "body", with_key("k")).status == 200);
     RawClient client = holdfast.client();
-    client.send("POST / HTTP/1.1\r\nHost: h\r\nAuthorization: alice\r\nIdempotency-Key: \"k\"\r\n"
-                "Transfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n");
+    client.send(
+        "POST / HTTP/1.1\r\nHost: h\r\nAuthorization: alice\r\nIdempotency-Key: \"k\"\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n");
     CHECK(status_of(client.read_response("POST")) == "replayed");
     CHECK(app.request_count() == 1);
   }
@@ -107,9 +108,11 @@ TEST_SUITE("one key, one execution") {
     ScriptedUpstream app(reply(200));
     const KeyedSetup store("memory");
     const Holdfast holdfast(store.to(app));
-    for (const auto& [key, reason] : std::vector<std::pair<std::string, std::string>>{
-             {"", "empty"}, {"a b", "charset"}, {std::string(256, 'k'), "length"},
-             {"\"open", "syntax"}}) {
+    for (const auto& [key, reason] :
+         std::vector<std::pair<std::string, std::string>>{{"", "empty"},
+                                                          {"a b", "charset"},
+                                                          {std::string(256, 'k'), "length"},
+                                                          {"\"open", "syntax"}}) {
       CAPTURE(key);
       const Response refused = holdfast.post("/", "b", with_key(key));
       CHECK(refused.status == 400);
@@ -325,13 +328,19 @@ TEST_SUITE("what is recorded") {
       bool recorded;
     };
     const std::vector<Case> cases = {
-        {200, {}, true},  {302, {{"Location", "/x"}}, true},
-        {402, {}, true},  {404, {}, true},
-        {409, {}, true},  {409, {{"Retry-After", "1"}}, false},
-        {500, {}, true},  {503, {}, true},
+        {200, {}, true},
+        {302, {{"Location", "/x"}}, true},
+        {402, {}, true},
+        {404, {}, true},
+        {409, {}, true},
+        {409, {{"Retry-After", "1"}}, false},
+        {500, {}, true},
+        {503, {}, true},
         {503, {{"Retry-After", "1"}}, false},
-        {401, {}, false}, {408, {}, false},
-        {425, {}, false}, {429, {}, false},
+        {401, {}, false},
+        {408, {}, false},
+        {425, {}, false},
+        {429, {}, false},
         {204, {}, true},
     };
     ScriptedUpstream app(reply(200));
@@ -459,9 +468,8 @@ TEST_SUITE("what is recorded") {
     CHECK(head.status == 200);
     CHECK(client.reader().read_line() == "9");  // the event has come while the stream is open
     gate.open();
-    CHECK(eventually([&] {
-      return code_of(holdfast.post("/", "b", with_key("k"))) == "result-unavailable";
-    }));
+    CHECK(eventually(
+        [&] { return code_of(holdfast.post("/", "b", with_key("k"))) == "result-unavailable"; }));
     CHECK(app.request_count() == 1);
   }
 }

@@ -1,5 +1,5 @@
-// RequestCopy: the head of a request, in memory of its own: for work that outlives the connection the
-// request came on.
+// RequestCopy: the head of a request, in memory of its own: for work that outlives the connection
+// the request came on.
 //
 // Contract: head() equals the original in every member; its views point into this object, which
 // therefore does not move.

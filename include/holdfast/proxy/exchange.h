@@ -21,10 +21,10 @@
 #include <string_view>
 
 #include "holdfast/base/uuid.h"
-#include "holdfast/proxy/attempts.h"
-#include "holdfast/proxy/cluster.h"
 #include "holdfast/http/idempotency_problem.h"
 #include "holdfast/policy/idempotency_key.h"
+#include "holdfast/proxy/attempts.h"
+#include "holdfast/proxy/cluster.h"
 #include "holdfast/proxy/downstream.h"
 #include "holdfast/proxy/execution.h"
 #include "holdfast/proxy/key_waiter.h"

@@ -1,7 +1,7 @@
 // Execution: one keyed request being run at most once. It claims the key, sends the request, keeps
 // the lease, records what came of it, and tells whoever waits. It belongs to its worker's
-// Executions, not to the client it began for: when that client leaves, or has been told to come back,
-// the execution goes on, detached, up to max_execution.
+// Executions, not to the client it began for: when that client leaves, or has been told to come
+// back, the execution goes on, detached, up to max_execution.
 //
 //   claim      the key is ours, or somebody has used it: then the store's verdict is the outcome
 //   execute    attempts (proxy/attempts.h) with a Keeper's rules
@@ -12,8 +12,8 @@
 // has aged past half its lease without a renewal; a key is released only if nothing was sent or the
 // upstream refused; an answer that the store did not take is never released, it is told again.
 //
-// Contract: single-threaded, a worker's. An Exchange holds at most one Execution and gives it back by
-// leave(); an Execution ends by itself and is freed when it has ended and was left.
+// Contract: single-threaded, a worker's. An Exchange holds at most one Execution and gives it back
+// by leave(); an Execution ends by itself and is freed when it has ended and was left.
 #pragma once
 
 #include <cstdint>
@@ -169,8 +169,8 @@ class Executions {
   /// Cancels what still runs: the records stay as they are.
   ~Executions();
 
-  /// Starts one for the client of `outgoing`, and takes `body`. nullptr (and `body` stays): too many
-  /// go on without their clients.
+  /// Starts one for the client of `outgoing`, and takes `body`. nullptr (and `body` stays): too
+  /// many go on without their clients.
   Execution* begin(Generation& generation, const RouteState& route, const Outgoing& outgoing,
                    const KeyedRequest& keyed, std::string& body,
                    std::optional<Duration> client_deadline, TimePoint started);
@@ -188,8 +188,7 @@ class Executions {
   void on_idle(std::function<void()> function) { on_idle_ = std::move(function); }
 
   /// Asks the store, and tells the Observer how that went.
-  runtime::Task<Result<policy::Verdict, store::StoreError>> ask(
-      const policy::Operation& operation);
+  runtime::Task<Result<policy::Verdict, store::StoreError>> ask(const policy::Operation& operation);
   KeyBoard& board() { return board_; }
 
  private:

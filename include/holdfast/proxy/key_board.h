@@ -4,10 +4,10 @@
 // It only makes things quick: the store alone decides. A waiter that is woken asks the store again;
 // one that nobody wakes (its owner is in another process) asks by itself, from time to time.
 //
-// Contract: thread-safe; each call takes one mutex for some look-ups. `wake` functions are called on
-// any thread with that mutex held: they must only post to their loop. Limits (idempotency §2.5,
-// §2.12, §2.13): max_waiters in all and max_waiters_per_key, max_detached executions, max_unrecorded
-// answers.
+// Contract: thread-safe; each call takes one mutex for some look-ups. `wake` functions are called
+// on any thread with that mutex held: they must only post to their loop. Limits (idempotency §2.5,
+// §2.12, §2.13): max_waiters in all and max_waiters_per_key, max_detached executions,
+// max_unrecorded answers.
 #pragma once
 
 #include <atomic>
@@ -49,8 +49,8 @@ class KeyBoard {
   void leave(const Digest& id, std::uint64_t waiter);
   /// True for the waiter who asks the store on behalf of all: the oldest.
   bool asks(const Digest& id, std::uint64_t waiter) const;
-  /// Wakes all who wait for `id`, the oldest first; they stay until they leave. `answer` (may be nullptr) is
-  /// what they may say.
+  /// Wakes all who wait for `id`, the oldest first; they stay until they leave. `answer` (may be
+  /// nullptr) is what they may say.
   void wake(const Digest& id, const std::shared_ptr<const SharedAnswer>& answer);
   bool awaited(const Digest& id) const;
 

@@ -51,8 +51,8 @@ struct ExchangeRecord {
   /// How the key fared, as in the label `outcome`; "" where no key was looked at.
   std::string_view idempotency;
   std::string_view idempotency_id;  // the first 12 hex digits of the record's id, or ""
-  std::uint64_t bytes_in = 0;   // of the request's body
-  std::uint64_t bytes_out = 0;  // of the answer's body
+  std::uint64_t bytes_in = 0;       // of the request's body
+  std::uint64_t bytes_out = 0;      // of the answer's body
   std::string_view request_id;
   std::string_view trace_id;  // of traceparent; "" without a valid one
   std::string_view client;    // the peer's IP address, or "unix"
@@ -60,7 +60,8 @@ struct ExchangeRecord {
   Duration duration{};
 };
 
-/// Something worth counting (and, for most, a line in the log) in the life of an idempotency record.
+/// Something worth counting (and, for most, a line in the log) in the life of an idempotency
+/// record.
 struct KeyEvent {
   enum class Kind : std::uint8_t {
     released,      // `reason`
