@@ -5,7 +5,9 @@
 //   flaky_upstream [--port N] [--control-port N] [--mode MODE] [--seed N]
 //
 // Port 0 (the default) takes a free one; the first line of stdout is "PORT CONTROL_PORT".
-// Control port:  GET /served says how many requests came, GET /mode the mode; POST /mode/MODE
+// Control port:  GET /served says how many requests came, GET /charges how many of them charged
+// (a POST to /charges, or to /charges/MS, which charges at once and answers after MS milliseconds),
+// GET /mode the mode; POST /mode/MODE
 // switches to one of
 //   ok      every answer is good and prompt
 //   flaky   20 % are 503, 5 % are resets, 10 % take 300 ms
@@ -107,11 +109,17 @@ class Service {
       return {.after = Milliseconds(*wait), .body = "slept\n"};
     }
     if (request.path == "/echo") return {.body = request.head};
+    if (request.method == "POST" && request.path.starts_with("/charges")) {
+      const Milliseconds wait(number_after("/charges/", request.path).value_or(0));
+      const std::string charge = "{\"charge\":" + std::to_string(++charges_) + "}\n";
+      return {.status = 201, .after = wait, .body = charge};
+    }
     return answer_by_mode();
   }
 
   Answer control(const Request& request) {
     if (request.path == "/served") return {.body = std::to_string(served_) + "\n"};
+    if (request.path == "/charges") return {.body = std::to_string(charges_) + "\n"};
     constexpr std::string_view prefix = "/mode/";
     if (request.path.starts_with(prefix) && request.method == "POST") {
       const auto mode = mode_named(std::string_view(request.path).substr(prefix.size()));
@@ -138,6 +146,7 @@ class Service {
 
   Mode mode_;
   std::uint64_t served_ = 0;
+  std::uint64_t charges_ = 0;
   std::mt19937_64 chance_;
 };
 
