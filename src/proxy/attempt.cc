@@ -84,13 +84,20 @@ void Attempt::let_go() {
   if (has_response()) settle(Breaker::Outcome::success);  // unless it was told otherwise
   uploading.reset();
   if (!lease) return;
-  if (has_response() && request_sent && lease->parser().head().keep_alive) {
+  if (has_response() && request_sent) {
     bool last = false;
     do {
       last = read_body();
     } while (!last && !error && !lease->parser().body().empty());
-    if (last) return lease.release();
+    if (last) return hand_back();
   }
+  lease.close();
+}
+
+void Attempt::hand_back() {
+  if (lease->parser().head().keep_alive && request_sent && !single_use) return lease.release();
+  // Who closes first waits in TIME_WAIT with its port; at one connection a request they run out.
+  if (single_use) lease->stream().abort();
   lease.close();
 }
 

@@ -129,6 +129,8 @@ bool Attempts::grant_retry(Attempt& last, Duration& delay) {
     services_.observer.retry_denied("budget");
     return false;
   }
+  // What it would still take of the body could be missing when the next attempt sends it.
+  last.uploading.reset();
   if (last.pool != nullptr) tried_.push_back(last.pool);
   delay = decision.delay;
   return true;
@@ -212,7 +214,9 @@ runtime::Task<void> Attempts::pause_until(TimePoint at) {
 
 runtime::Task<void> Attempts::attempt(Attempt& attempt) {
   ++count_;
+  doubtful_ = sent_;
   attempt.started = now();
+  attempt.single_use = keyed();
   attempt.pool = &attempt.cluster().pick(tried_, services_.context.rng);
   endpoint_ = attempt.pool->text();
   co_await connect(attempt, false);
@@ -416,7 +420,7 @@ void Attempts::finish(Attempt& attempt) {
     // Who refuses a keyed request has done nothing: it is as if it had not been sent.
     if (keyed() &&
         policy::is_refusal(attempt.status, head.fields.has(http::FieldName::retry_after))) {
-      sent_ = false;
+      sent_ = doubtful_;
     }
     if (attempt.cluster().config().breaker.failures.matches_status(attempt.status)) {
       attempt.settle(Breaker::Outcome::failure);

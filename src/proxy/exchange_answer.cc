@@ -110,11 +110,7 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
       // The upstream has done its part, however slowly the client takes the rest.
       attempt.settle(Breaker::Outcome::success);
       attempt.uploading.reset();
-      if (head.keep_alive && attempt.request_sent) {
-        attempt.lease.release();
-      } else {
-        attempt.lease.close();
-      }
+      attempt.hand_back();
     }
     if (transaction_.stream().sending()) {
       const Duration left = policy::time_left(stream_end, now());
@@ -222,6 +218,7 @@ runtime::Task<bool> Exchange::fall_back_to(Cluster& cluster, std::string_view ca
   RequestBody& body = transaction_.body();
   if (attempts_->sent() && !attempts_->method_listed()) co_return false;
   if (attempts_->left_of_total() == Duration::zero()) co_return false;
+  attempts_->outcome().uploading.reset();  // two would read one body
   while (!body.complete() && body.can_repeat()) {
     const std::optional<Duration> idle = route_->config->timeout.idle;
     Result<Pieces, BodyFailure> pieces = co_await body.pull(idle);

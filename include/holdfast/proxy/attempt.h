@@ -37,6 +37,9 @@ class Attempt {
   bool read_body();
   /// The response has failed after its head: the breaker is told, the connection closes.
   void give_up();
+  /// The response has been read to its end: its connection goes back to the pool if it may carry
+  /// another exchange.
+  void hand_back();
   /// Drops an answer that the client will not get. If all of it has come, its connection stays
   /// usable.
   void let_go();
@@ -58,6 +61,7 @@ class Attempt {
   std::optional<Duration> retry_after;        // when an open breaker may admit again
   runtime::Task<void> uploading;  // of the body, where it goes on beside the answer; uses the lease
   bool request_sent = false;      // all of the request is with the kernel
+  bool single_use = false;        // its connection carries no other exchange
   bool stale = false;             // a pooled connection that had closed meanwhile
 
  private:
