@@ -80,6 +80,8 @@ class Attempts {
   int count() const { return count_; }
   /// True if a byte of a request may have been acted upon.
   bool sent() const { return sent_; }
+  /// True if that holds for an attempt before the last one.
+  bool doubtful() const { return doubtful_; }
   bool method_listed() const;
   std::string_view wanted_upgrade() const;
   Duration left_of_total() const;
@@ -134,6 +136,7 @@ class Attempts {
   std::size_t outcome_ = 0;
   int count_ = 0;
   bool sent_ = false;
+  bool doubtful_ = false;
   bool hedging_ = false;
   std::vector<EndpointPool*> tried_;
   std::string_view error_name_;
