@@ -147,6 +147,7 @@ runtime::Task<bool> Exchange::take_whole_body() {
 /// What this request may do now: claim the key, or only look.
 KeyedRequest Exchange::allowed(const KeyedRequest& wanted) const {
   KeyedRequest request = wanted;
+  request.no_room = !services_.executions->has_room();
   if (services_.executions->draining()) {
     request.peek_only = true;
     request.refusal = Error{ErrorType::connection_limit_reached, "holdfast is shutting down", true};
@@ -185,15 +186,8 @@ runtime::Task<void> Exchange::deduplicated(const KeyedRequest& wanted) {
     }
     const Outgoing request = outgoing();
     const KeyedRequest asked = allowed(wanted);
-    std::string whole = body.take();
-    execution_ = executions.begin(generation_, *route_, request, asked, whole, client_deadline_,
-                                  transaction_.started());
-    if (execution_ == nullptr) {
-      note_key("capacity");
-      const http::IdempotencyMembers members;
-      co_await answer_key(IdempotencyProblem::capacity, 503, members, "");
-      co_return;
-    }
+    execution_ = &executions.begin(generation_, *route_, request, asked, body.take(),
+                                   client_deadline_, transaction_.started());
     const bool in_time = co_await settled();
     if (!in_time) co_return;
     const bool running_elsewhere = execution_->outcome() == Execution::Outcome::verdict &&

@@ -83,17 +83,33 @@ void Execution::tell(KeyEvent::Kind kind, std::string_view reason) const {
 void Execution::settle(Outcome outcome) {
   outcome_ = outcome;
   changed_.notify(now());
+  if (!client_present_) let_go();
   // Only an owner's outcome is news: a duplicate's would wake duplicates without end.
   if (!claimed_ || !executions_.board_.awaited(keyed_.id)) return;
   executions_.board_.wake(keyed_.id, released_ ? shared_answer() : nullptr);
 }
 
+/// Nobody reads the answer, or what is left of it.
+void Execution::let_go() {
+  if (!attempts_ || !attempts_->outcome().lease) return;
+  Attempt& answer = attempts_->outcome();
+  answer.uploading.reset();
+  if (answer_complete_) {
+    answer.hand_back();
+  } else {
+    answer.let_go();
+  }
+}
+
 TimePoint Execution::pending_at() {
   if (!attempts_ || !attempts_->sent()) return never;
+  // Where per_try ends an attempt, total alone ends the wait for them all.
+  if (upstream_honours_key) return attempts_->total_deadline();
   return attempts_->client_deadline(attempts_->outcome());
 }
 
 const Error& Execution::refusal() const {
+  if (refusal_) return *refusal_;
   return attempts_ ? *attempts_->outcome().error : *keyed_.refusal;
 }
 
@@ -104,7 +120,10 @@ std::optional<Duration> Execution::retry_after() const {
 // -- the whole of it
 
 runtime::Task<void> Execution::run() {
-  if (keyed_.peek_only) {
+  if (keyed_.no_room) {
+    store_error_ = {store::StoreError::Kind::full, "too many executions go on"};
+    co_await peek();
+  } else if (keyed_.peek_only) {
     co_await peek();
   } else {
     co_await claim();
@@ -167,6 +186,8 @@ runtime::Task<void> Execution::execute() {
   const Attempt& result = attempts_->outcome();
   if (!result.error) {
     co_await take_answer();
+  } else if (refusal_ && !attempts_->sent()) {
+    co_await peek();  // whoever has the key now, this is what became of it
   } else if (attempts_->sent()) {
     reason_ = unknown_reason(*result.error);
     co_await mark_unknown(reason_);
@@ -219,7 +240,13 @@ runtime::Task<void> Execution::record_answer() {
   const http::ResponseHead& head = attempts_->outcome().lease->parser().head();
   const bool retry_after = head.fields.has(http::FieldName::retry_after);
   const Outcome outcome = reason_.empty() ? Outcome::answered : Outcome::streaming;
-  if (!policy::is_recorded(options_.record, head.status, retry_after)) {
+  const bool recorded = policy::is_recorded(options_.record, head.status, retry_after);
+  if (!recorded && attempts_->doubtful()) {
+    co_await mark_unknown("reset");  // refused now, but an earlier attempt may have run
+    settle(outcome);
+    co_return;
+  }
+  if (!recorded) {
     const std::string status = std::to_string(head.status);
     co_await release(status);
     settle(outcome);
@@ -255,12 +282,12 @@ runtime::Task<void> Execution::record_answer() {
 
 /// Tells the store until it listens: an answer that the client has must never be forgotten.
 runtime::Task<void> Execution::commit_later() {
-  const policy::Operation wish = completion(Command::complete);
+  owed_ = completion(Command::complete);
   for (int n = 1;; ++n) {
     const TimePoint wake = after(now(), policy::backoff_delay(again, n, services().context.rng));
     co_await runtime::sleep_until(services().context.timers, wake);
     tell(KeyEvent::Kind::commit_retry);
-    StoreAnswer answer = co_await executions_.ask(wish);
+    StoreAnswer answer = co_await executions_.ask(*owed_);
     if (!answer) continue;
     if (answer->kind == Verdict::Kind::fenced) tell(KeyEvent::Kind::fenced);
     break;
@@ -298,7 +325,7 @@ policy::Operation Execution::completion(Command command) const {
 }
 
 std::shared_ptr<const SharedAnswer> Execution::shared_answer() const {
-  if (!attempts_ || !attempts_->outcome().has_response()) return nullptr;
+  if (!answer_complete_) return nullptr;
   auto shared = std::make_shared<SharedAnswer>();
   shared->fingerprint = keyed_.fingerprint;
   shared->status = attempts_->outcome().status;
@@ -308,6 +335,7 @@ std::shared_ptr<const SharedAnswer> Execution::shared_answer() const {
 }
 
 runtime::Task<void> Execution::release(std::string_view reason) {
+  yields_ = true;
   const policy::Operation wish = operation(Command::release);
   StoreAnswer answer = co_await executions_.ask(wish);
   if (!answer) co_return;
@@ -317,6 +345,7 @@ runtime::Task<void> Execution::release(std::string_view reason) {
 }
 
 runtime::Task<void> Execution::mark_unknown(std::string_view reason) {
+  yields_ = true;
   policy::Operation wish = operation(Command::mark_unknown);
   wish.reason = reason;
   StoreAnswer answer = co_await executions_.ask(wish);
@@ -343,12 +372,12 @@ runtime::Task<void> Execution::bury(std::string_view reason) {
 
 /// Gives back a key that was perhaps claimed and surely not used.
 runtime::Task<void> Execution::revoke() {
-  const policy::Operation wish = operation(Command::release);
+  owed_ = operation(Command::release);
   const TimePoint end = after(now(), revoke_for);
   for (int n = 1; now() < end; ++n) {
     const TimePoint wake = after(now(), policy::backoff_delay(again, n, services().context.rng));
     co_await runtime::sleep_until(services().context.timers, wake);
-    StoreAnswer answer = co_await executions_.ask(wish);
+    StoreAnswer answer = co_await executions_.ask(*owed_);
     if (answer) break;
   }
   executions_.board_.wake(keyed_.id, nullptr);
@@ -357,22 +386,22 @@ runtime::Task<void> Execution::revoke() {
 // -- the lease
 
 runtime::Task<void> Execution::keep_lease() {
-  for (;;) {
+  while (!fenced_) {
     const TimePoint wake = after(now(), options_.lease / 3);
     co_await runtime::sleep_until(services().context.timers, wake);
-    const bool ours = co_await renew();
-    if (!ours && fenced_) co_return;
+    if (yields_) co_return;
+    co_await renew();
   }
 }
 
 /// True if the store says that the key is still ours.
-runtime::Task<bool> Execution::renew() {
+runtime::Task<Result<bool, store::StoreError>> Execution::renew() {
   const policy::Operation wish = operation(Command::renew);
   const TimePoint asked = now();
   StoreAnswer answer = co_await executions_.ask(wish);
   if (!answer) {
     tell(KeyEvent::Kind::renew_failed, name(answer.error().kind));
-    co_return false;
+    co_return unexpected(std::move(answer.error()));
   }
   if (answer->kind == Verdict::Kind::fenced) {
     fenced_ = true;
@@ -384,16 +413,24 @@ runtime::Task<bool> Execution::renew() {
 }
 
 runtime::Task<Result<void, Error>> Execution::may_send() {
-  if (!client_present_) {
-    co_return unexpected(Error{ErrorType::proxy_internal_error,
-                               "the client left before the request went out", true});
+  Error refused{ErrorType::proxy_internal_error, "the client left before the request went out",
+                true};
+  if (fenced_ || now() - claimed_at_ > options_.lease / 2) {
+    store_error_.reset();
+    Result<bool, store::StoreError> ours = co_await renew();
+    if (!ours) {
+      store_error_ = std::move(ours.error());
+      refused.detail = "the claim could not be renewed before the request went out";
+      co_return unexpected(refused);
+    }
+    if (!*ours) {
+      refused.detail = "the key was taken over before the request went out";
+      refusal_ = refused;
+      co_return unexpected(refused);
+    }
   }
-  if (!fenced_ && now() - claimed_at_ <= options_.lease / 2) co_return Result<void, Error>();
-  const bool ours = co_await renew();
-  if (ours && !fenced_) co_return Result<void, Error>();
-  store_error_ = store::StoreError{store::StoreError::Kind::unavailable,
-                                   "the claim could not be renewed before the request went out"};
-  co_return unexpected(Error{ErrorType::proxy_internal_error, store_error_->detail, true});
+  if (!client_present_) co_return unexpected(refused);
+  co_return Result<void, Error>();
 }
 
 void Execution::sent() {
@@ -402,22 +439,27 @@ void Execution::sent() {
 
 /// Instead of the rest of run(), which has been cancelled.
 runtime::Task<void> Execution::abandon() {
-  const bool ran = attempts_ && (attempts_->sent() || attempts_->outcome().has_response());
   if (outcome_ == Outcome::running) {
-    if (ran) {
-      reason_ = "shutdown";
-      co_await mark_unknown(reason_);
-    } else if (!keyed_.peek_only) {
-      co_await release("shutdown");
-    }
-    settle(Outcome::shutdown);
-  } else if (unrecorded_ && attempts_ && outcome_ == Outcome::answered) {
-    const policy::Operation wish = completion(Command::complete);
-    StoreAnswer answer = co_await executions_.ask(wish);
-    if (answer) executions_.board_.forget(keyed_.id);
+    co_await give_up_key();
+  } else if (owed_) {
+    StoreAnswer answer = co_await executions_.ask(*owed_);
+    if (answer && unrecorded_) executions_.board_.forget(keyed_.id);
   }
   if (claimed_) services().observer.key_gauge(KeyGauge::inflight, -1);
   executions_.ended(*this);
+}
+
+runtime::Task<void> Execution::give_up_key() {
+  const bool ran = attempts_ && (attempts_->sent() || attempts_->outcome().has_response());
+  if (ran) {
+    reason_ = "shutdown";
+    co_await mark_unknown(reason_);
+    settle(Outcome::shutdown);
+    co_return;
+  }
+  if (!keyed_.peek_only && !keyed_.no_room) co_await release("shutdown");
+  refusal_ = Error{ErrorType::connection_limit_reached, "holdfast is shutting down", true};
+  settle(Outcome::not_sent);
 }
 
 // ----------------------------------------------------------------------------------------
@@ -439,26 +481,22 @@ std::string Executions::new_token() {
   return replica_ + "-" + std::to_string(++next_token_);
 }
 
-Execution* Executions::begin(Generation& generation, const RouteState& route,
-                             const Outgoing& outgoing, const KeyedRequest& keyed, std::string& body,
+Execution& Executions::begin(Generation& generation, const RouteState& route,
+                             const Outgoing& outgoing, const KeyedRequest& keyed, std::string body,
                              std::optional<Duration> client_deadline, TimePoint started) {
-  if (board_.detached.load(std::memory_order_relaxed) >= KeyBoard::max_detached) return nullptr;
   Execution& execution = *all_.emplace_back(std::make_unique<Execution>(
       *this, generation, route, outgoing, keyed, std::move(body), client_deadline, started));
   ++running_;
   runtime::Scope::Entry* entry = scope_.spawn(execution.run());
   if (!execution.ended_) execution.entry_ = entry;
-  return &execution;
+  return execution;
 }
 
 void Executions::leave(Execution& execution) {
   HOLDFAST_ASSERT(execution.client_present_);
   execution.client_present_ = false;
   if (execution.ended_) return sweeper_.soon();
-  // Nobody reads the rest of an answer that is too large to keep.
-  if (execution.outcome_ == Execution::Outcome::streaming) {
-    execution.attempts_->outcome().lease.close();
-  }
+  if (execution.outcome_ != Execution::Outcome::running) execution.let_go();
   count_detached(1);
 }
 
@@ -483,8 +521,8 @@ void Executions::sweep() {
 
 void Executions::shut_down() {
   for (const auto& execution : all_) {
-    if (execution->ended_) continue;
-    if (execution->entry_ != nullptr) scope_.cancel(std::exchange(execution->entry_, nullptr));
+    if (execution->entry_ == nullptr) continue;  // it has ended, or is being ended
+    scope_.cancel(std::exchange(execution->entry_, nullptr));
     scope_.spawn(execution->abandon());
   }
 }

@@ -41,6 +41,7 @@ struct KeyedRequest {
   Digest id{};
   Digest fingerprint{};
   bool generated = false;  // the key is ours: auto_ttl
+  bool no_room = false;    // too many executions go on without their clients: no claim is made
   bool peek_only = false;  // no claim may be made: why, in `refusal`
   std::optional<Error> refusal;
   std::optional<Duration> retry_after;  // of the refusal
@@ -58,7 +59,7 @@ class Execution final : private Keeper {
     not_sent,      // attempts().outcome().error; the key is free again
     unknown,       // sent, and no answer that can be trusted; reason()
     truncated,     // the answer broke off; the record is gone
-    shutdown       // the process ends: unknown, or never sent
+    shutdown       // sent, and the process ends: unknown
   };
 
   Execution(Executions& executions, Generation& generation, const RouteState& route,
@@ -105,13 +106,14 @@ class Execution final : private Keeper {
   runtime::Task<void> record_answer();
   runtime::Task<void> commit_later();
   runtime::Task<void> keep_lease();
-  runtime::Task<bool> renew();
+  runtime::Task<Result<bool, store::StoreError>> renew();
   runtime::Task<void> release(std::string_view reason);
   runtime::Task<void> mark_unknown(std::string_view reason);
   runtime::Task<void> bury(std::string_view reason);
   runtime::Task<void> revoke();
   /// Instead of run(), when the process ends.
   runtime::Task<void> abandon();
+  runtime::Task<void> give_up_key();
 
   runtime::Task<Result<void, Error>> may_send() override;
   void sent() override;
@@ -120,6 +122,7 @@ class Execution final : private Keeper {
   policy::Operation completion(policy::Command command) const;
   std::shared_ptr<const SharedAnswer> shared_answer() const;
   void settle(Outcome outcome);
+  void let_go();
   void tell(KeyEvent::Kind kind, std::string_view reason = {}) const;
   Services& services() const;
   TimePoint now() const;
@@ -146,12 +149,15 @@ class Execution final : private Keeper {
   std::string answer_headers_;  // http/stored_head.h
   std::string answer_body_;
   std::string_view reason_;
+  std::optional<Error> refusal_;           // where it is not the attempts'
+  std::optional<policy::Operation> owed_;  // what the store is told until it listens
   TimePoint claimed_at_{};
   std::uint32_t attempt_ = 1;
   bool claimed_ = false;
   bool released_ = false;
   bool answer_complete_ = false;
   bool fenced_ = false;
+  bool yields_ = false;  // the key is being given up: no renewal may follow that
   bool unrecorded_ = false;
   bool client_present_ = true;
   bool ended_ = false;
@@ -169,10 +175,9 @@ class Executions {
   /// Cancels what still runs: the records stay as they are.
   ~Executions();
 
-  /// Starts one for the client of `outgoing`, and takes `body`. nullptr (and `body` stays): too
-  /// many go on without their clients.
-  Execution* begin(Generation& generation, const RouteState& route, const Outgoing& outgoing,
-                   const KeyedRequest& keyed, std::string& body,
+  /// Starts one for the client of `outgoing`.
+  Execution& begin(Generation& generation, const RouteState& route, const Outgoing& outgoing,
+                   const KeyedRequest& keyed, std::string body,
                    std::optional<Duration> client_deadline, TimePoint started);
   /// The client has its answer, or has gone. Not from within the execution.
   void leave(Execution& execution);
@@ -180,6 +185,10 @@ class Executions {
   /// From now on nothing is claimed.
   void drain() { draining_ = true; }
   bool draining() const { return draining_; }
+  /// False while too many go on without their clients.
+  bool has_room() const {
+    return board_.detached.load(std::memory_order_relaxed) < KeyBoard::max_detached;
+  }
   /// Ends all: what was sent becomes unknown (reason "shutdown"), what was not is released.
   void shut_down();
   /// Those that have not ended.
