@@ -52,7 +52,10 @@ class ScriptedStore final : public store::Store {
   /// What becomes of every operation that has no answer of its own.
   StoreAnswer otherwise;
   void goes_down(Kind kind = Kind::unavailable) { otherwise = fails(kind); }
-  void comes_up() { otherwise = {}; }
+  void comes_up() {
+    otherwise = {};
+    script_.clear();
+  }
 
   // -- what others do: an operator, a worker of another process
   policy::Verdict apply_now(const policy::Operation& operation) {

@@ -20,8 +20,11 @@ constexpr Duration tick{1};
 /// An exchange each of whose steps has a moment of its own: claim, connect, send, answer, complete.
 class History : public KeyedFixture {
  public:
-  explicit History(bool slow_store = false) {
+  explicit History(bool slow_store = false) : History(Command::claim, std::nullopt, slow_store) {}
+  /// One operation of that command ends so.
+  History(Command command, std::optional<StoreAnswer> failure, bool slow_store = false) {
     store.otherwise = slow_store ? ScriptedStore::slow(2ms) : ScriptedStore::late(2ms);
+    if (failure) store.script(command, *failure);
     network.script("10.0.0.1:80", {ConnectOutcome::Kind::accept, 3ms});
     upstream_always(answer(201, "done"), 5ms);
     client = client_sends(keyed_post());
@@ -40,6 +43,16 @@ class History : public KeyedFixture {
     client->reset();
     world.pass(3min);
     CHECK(executions->running() == 0);
+  }
+  /// The process is killed, and another one starts.
+  void dies() {
+    clients->cut();
+    world.settle();
+    executions = std::make_unique<proxy::Executions>(services, store, board, "there");
+    services.executions = executions.get();
+    store.comes_up();
+    board.detached = 0;
+    seen.keys_inflight = seen.keys_detached = 0;
   }
   /// Asks again, when all is well.
   std::string repeat() {
@@ -104,31 +117,31 @@ void check_at_most_once(History& history) {
 
 TEST_CASE("one thing goes wrong, at any moment: an order is never run twice, and no key is lost") {
   for (const Event& event : events) {
-    for (int step = 0; step < 60; ++step) {
-      History history;
-      const bool reached = history.run(step);
-      if (!reached) break;
-      CAPTURE(event.name);
-      CAPTURE(step);
-      event.happens(history);
-      check_at_most_once(history);
-      // Only what was sent may be in doubt: an exchange that sent nothing gives its key back.
-      if (history.starts() == 0) CHECK(history.store.state(history.id()) != "expired");
+    for (const bool slow : {false, true}) {
+      for (int step = 0;; ++step) {
+        History history(slow);
+        const bool reached = history.run(step);
+        if (!reached) break;
+        CAPTURE(event.name);
+        CAPTURE(slow);
+        CAPTURE(step);
+        event.happens(history);
+        check_at_most_once(history);
+        // Only what was sent may be in doubt: an exchange that sent nothing gives its key back.
+        if (history.starts() == 0) CHECK(history.store.state(history.id()) != "expired");
+      }
     }
   }
 }
 
 TEST_CASE("two things go wrong, at any two moments: an order is never run twice") {
+  constexpr int last_step = 12;
   for (const Event& first : events) {
     for (const Event& second : events) {
-      for (int step = 0; step < 60; step += 1) {
-        for (int more = 0; more < 6; more += 2) {
+      for (int step = 0; step < last_step; ++step) {
+        for (const int more : {0, 1, 2, 4}) {
           History history;
-          const bool reached = history.run(step);
-          if (!reached) {
-            step = 60;
-            break;
-          }
+          if (!history.run(step)) break;
           CAPTURE(first.name);
           CAPTURE(second.name);
           CAPTURE(step);
@@ -143,8 +156,53 @@ TEST_CASE("two things go wrong, at any two moments: an order is never run twice"
   }
 }
 
+TEST_CASE("one operation of the store fails, whichever and however: never twice, never lost") {
+  const StoreAnswer failures[] = {
+      ScriptedStore::fails(Kind::unavailable),
+      ScriptedStore::fails(Kind::timeout, 100ms),
+      ScriptedStore::fails(Kind::refused),
+      ScriptedStore::fails(Kind::full),
+      ScriptedStore::lost(100ms),
+      {.effect = StoreAnswer::Effect::last, .delay = 100ms, .error = Kind::timeout}};
+  for (const Command command : {Command::claim, Command::peek, Command::renew, Command::complete,
+                                Command::tombstone, Command::release, Command::mark_unknown}) {
+    for (const StoreAnswer& failure : failures) {
+      for (const Event& event : events) {
+        for (const int step : {2, 4, 6}) {
+          History history(command, failure);
+          CAPTURE(policy::name(command));
+          CAPTURE(event.name);
+          CAPTURE(step);
+          history.run(step);
+          event.happens(history);
+          check_at_most_once(history);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("the process dies, at any moment: what it had claimed is never run again") {
+  for (int step = 0;; ++step) {
+    History history;
+    const bool reached = history.run(step);
+    if (!reached) break;
+    CAPTURE(step);
+    history.dies();
+    const std::string state = history.state();
+    CAPTURE(state);
+    CHECK((state == "absent" || state == "inflight" || state == "completed"));
+    const int starts = history.starts();
+    if (state == "absent") CHECK(starts == 0);
+    history.world.pass(15s);  // the lease
+    const std::string again = history.repeat();
+    CHECK(history.starts() == (state == "absent" ? 1 : starts));
+    if (state == "inflight") CHECK(field_of(again, "Idempotency-Status") == "outcome-unknown");
+  }
+}
+
 TEST_CASE("the process ends, at any moment: what was sent is unknown, what was not is free") {
-  for (int step = 0; step < 60; ++step) {
+  for (int step = 0;; ++step) {
     History history;
     const bool reached = history.run(step);
     if (!reached) break;
@@ -172,7 +230,7 @@ TEST_CASE("the process ends, at any moment: what was sent is unknown, what was n
 }
 
 TEST_CASE("the lease is somebody else's, from any moment: nothing of the other's record changes") {
-  for (int step = 1; step < 60; ++step) {
+  for (int step = 1;; ++step) {
     History history;
     const bool reached = history.run(step);
     if (!reached) break;
