@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "holdfast/base/assert.h"
 #include "holdfast/base/text.h"
 #include "holdfast/http/problem.h"
 #include "holdfast/http/stored_head.h"
@@ -36,9 +37,11 @@ policy::FingerprintInput fingerprint_input(const http::RequestHead& request,
 
 bool Exchange::wants_key() const {
   const policy::IdempotencyOptions& options = route_->config->idempotency;
-  return options.enabled && services_.executions != nullptr &&
-         std::ranges::find(options.methods, transaction_.request().method_text) !=
-             options.methods.end();
+  if (!options.enabled) return false;
+  // A route that keeps records has had its store opened before it was put into use.
+  HOLDFAST_ASSERT(services_.executions != nullptr);
+  return std::ranges::find(options.methods, transaction_.request().method_text) !=
+         options.methods.end();
 }
 
 void Exchange::note_key(std::string_view outcome) {
