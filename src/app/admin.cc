@@ -154,14 +154,14 @@ runtime::Task<Admin::Page> Admin::apply_resolution(store::Store& store,
   operation.command = policy::Command::inspect;
   // A record that was not executed is absent afterwards; so that a wrong id does not read as
   // success, look first.
-  Result<policy::Verdict, store::StoreError> verdict = co_await store.apply(operation);
-  if (!verdict) co_return store_failed(verdict.error());
-  if (verdict->kind == Kind::absent) co_return no_record();
+  const Result<policy::Verdict, store::StoreError> before = co_await store.apply(operation);
+  if (!before) co_return store_failed(before.error());
+  if (before->kind == Kind::absent) co_return no_record();
 
   operation.command = policy::Command::resolve;
   operation.executed = resolution.executed;
   operation.ttl = std::chrono::ceil<policy::Milliseconds>(source_.resolved_ttl());
-  verdict = co_await store.apply(operation);
+  const Result<policy::Verdict, store::StoreError> verdict = co_await store.apply(operation);
   if (!verdict) co_return store_failed(verdict.error());
   if (verdict->kind == Kind::refused) {
     co_return problem(409, "not-unknown", "The record is not unknown",

@@ -4,13 +4,14 @@
 #pragma once
 
 #include <prometheus/metric_family.h>
-#include <prometheus/text_serializer.h>
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -54,35 +55,18 @@ auto sum_cells(const Workers& workers, Find cell) {
 
 using Labels = std::vector<prometheus::ClientMetric::Label>;
 
-inline prometheus::ClientMetric::Label label(std::string_view name, std::string_view value) {
-  return {std::string(name), std::string(value)};
-}
+prometheus::ClientMetric::Label label(std::string_view name, std::string_view value);
 
 /// The families of one answer, filled one after the other.
 class MetricsPage {
  public:
-  void begin(prometheus::MetricType type, std::string_view name, std::string_view help) {
-    families_.push_back({std::string(name), std::string(help), type, {}});
-  }
+  void begin(prometheus::MetricType type, std::string_view name, std::string_view help);
 
-  void counter(double value, Labels labels = {}) { row(std::move(labels)).counter.value = value; }
-  void counter(std::uint64_t value, Labels labels = {}) {
-    counter(static_cast<double>(value), std::move(labels));
-  }
-
-  void gauge(double value, Labels labels = {}) { row(std::move(labels)).gauge.value = value; }
-
-  void histogram(const Histogram::Total& total, Labels labels = {}) {
-    prometheus::ClientMetric::Histogram& histogram = row(std::move(labels)).histogram;
-    std::uint64_t cumulative = 0;
-    for (std::size_t i = 0; i < Histogram::bounds.size(); ++i) {
-      cumulative += total.counts[i];
-      histogram.bucket.push_back({cumulative, to_seconds(Histogram::bounds[i])});
-    }
-    histogram.sample_count = total.samples();
-    histogram.sample_sum = static_cast<double>(total.nanoseconds) / 1e9;
-  }
-
+  // -- rows of the family that was begun last
+  void counter(double value, Labels labels = {});
+  void counter(std::uint64_t value, Labels labels = {});
+  void gauge(double value, Labels labels = {});
+  void histogram(const Histogram::Total& total, Labels labels = {});
   /// The rows of a table whose slots are routes, its keys the values of the label `key_name`.
   template <class Rows>
   void by_route(const Rows& rows, const std::vector<std::string>& names,
@@ -92,14 +76,11 @@ class MetricsPage {
     }
   }
 
-  std::string text() const { return prometheus::TextSerializer().Serializer::Serialize(families_); }
+  /// The Prometheus text format.
+  std::string text() const;
 
  private:
-  prometheus::ClientMetric& row(Labels labels) {
-    prometheus::ClientMetric& metric = families_.back().metric.emplace_back();
-    metric.label = std::move(labels);
-    return metric;
-  }
+  prometheus::ClientMetric& row(Labels labels);
 
   std::vector<prometheus::MetricFamily> families_;
 };

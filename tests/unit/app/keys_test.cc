@@ -23,7 +23,7 @@ const proxy::Config& config() {
       "idempotency = { enabled = true, methods = [\"POST\", \"PATCH\"] }\n"
       "[[route]]\nname = \"tenants\"\nupstream = \"app\"\nmatch = { path = \"/tenants\" }\n"
       "idempotency = { enabled = true, namespace = \"shared\", scope = [\"header:X-Tenant\", "
-      "\"authorization\"], scope_missing = \"reject\", ttl = \"72h\" }\n"
+      "\"authorization\"], scope_missing = \"reject\" }\n"
       "[[route]]\nname = \"open\"\nupstream = \"app\"\n"
       "idempotency = { enabled = true, scope = [\"none\"] }\n");
   return *loaded.config;
@@ -186,17 +186,6 @@ TEST_CASE("a time is told in the two units that matter") {
     CAPTURE(text);
     CHECK(contains(text, "age        " + std::string(one.words) + " since"));
   }
-}
-
-TEST_CASE("what was resolved is kept as long as the longest key, and no less than a day") {
-  CHECK(resolved_ttl(config()) == std::chrono::hours(72));
-  proxy::Config other;
-  CHECK(resolved_ttl(other) == std::chrono::hours(24));
-  other.routes.resize(2);
-  other.routes[0].idempotency.enabled = true;
-  other.routes[0].idempotency.ttl = std::chrono::hours(1);
-  other.routes[1].idempotency.ttl = std::chrono::hours(100);  // not enabled
-  CHECK(resolved_ttl(other) == std::chrono::hours(24));
 }
 
 TEST_CASE("nobody to ask is the machine's refusal, and a wrong question is not asked") {
