@@ -3,6 +3,8 @@
 add_library(holdfast_test_support STATIC
   ${CMAKE_CURRENT_LIST_DIR}/checks.cc
   ${CMAKE_CURRENT_LIST_DIR}/child_process.cc
+  ${CMAKE_CURRENT_LIST_DIR}/fault_link.cc
+  ${CMAKE_CURRENT_LIST_DIR}/history.cc
   ${CMAKE_CURRENT_LIST_DIR}/holdfast_process.cc
   ${CMAKE_CURRENT_LIST_DIR}/http_message.cc
   ${CMAKE_CURRENT_LIST_DIR}/metrics.cc
