@@ -36,6 +36,7 @@ constexpr std::array without_source{
 constexpr std::array without_header{
     Exception{"app/main", "the program"},
     Exception{"proxy/exchange_answer", "the second half of proxy/exchange"},
+    Exception{"proxy/exchange_keyed", "the stages of proxy/exchange behind a key"},
 };
 constexpr std::array without_test{
     Exception{"app/admin", whole_program},
