@@ -55,6 +55,7 @@ void Stream::deliver(std::string_view bytes) {
     kept_.assign(input_);
     input_ = kept_;
   }
+  if (carried_ != nullptr) release_consumed();
   stop_reading_at_limit();
 }
 
@@ -92,10 +93,20 @@ bool Stream::tell(runtime::Signal& signal) {
   HOLDFAST_ASSERT(destroyed_ == nullptr);
   bool destroyed = false;
   destroyed_ = &destroyed;
-  signal.notify();
+  give(signal);
   if (destroyed) return false;
   destroyed_ = nullptr;
   return true;
+}
+
+void Stream::give(runtime::Signal& signal) {
+  if (carried_ == nullptr) {
+    signal.notify();
+  } else if (&signal == &sent_signal_) {
+    carried_->on_sent();
+  } else {
+    carried_->on_input();
+  }
 }
 
 void Stream::stop_reading_at_limit() {

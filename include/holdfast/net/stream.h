@@ -26,6 +26,8 @@
 // - The destructor closes. It may run while one of this stream's signals is being given, never
 // while a
 //   task waits for another of them.
+// - A stream may carry another one (TLS over TCP), which is then told instead of any task: see
+//   carry().
 #pragma once
 
 #include <cstdint>
@@ -94,6 +96,22 @@ class Stream {
   /// The other end, as accepted or connected.
   const Address& peer() const { return peer_; }
 
+  /// What a stream carries in place of tasks that wait: another stream, which reads from it and
+  /// sends through it. It is told from the loop, without a task between, because what it tells in
+  /// turn may destroy it, and with it this stream.
+  class Carried {
+   public:
+    /// Bytes came, the input ended, or the stream failed.
+    virtual void on_input() = 0;
+    /// Nothing is queued any more.
+    virtual void on_sent() = 0;
+
+   protected:
+    ~Carried() = default;
+  };
+  /// REQUIRES: no task waits, now or later. `carried` outlives the stream or is destroyed with it.
+  void carry(Carried& carried) { carried_ = &carried; }
+
  protected:
   // For implementations, called from a loop's callback as the last thing done there: each may
   // destroy the stream. After a failure they do nothing.
@@ -114,6 +132,7 @@ class Stream {
 
  private:
   bool tell(runtime::Signal& signal);
+  void give(runtime::Signal& signal);
   void stop_reading_at_limit();
   void release_consumed();
 
@@ -123,6 +142,7 @@ class Stream {
   bool reading_ = true;
   bool ended_ = false;
   std::optional<Error> failure_;
+  Carried* carried_ = nullptr;
   bool* destroyed_ = nullptr;  // set while a signal is being given
   runtime::Signal input_signal_;
   runtime::Signal sent_signal_;

@@ -110,6 +110,52 @@ Task<void> take_one_byte(Stream& stream, char& byte) {
   stream.consume(1);
 }
 
+// What stands on a stream: it takes two bytes of each delivery.
+struct Rider final : Stream::Carried {
+  explicit Rider(std::unique_ptr<HandStream>& of) : stream(of) { stream->carry(*this); }
+  void on_input() override {
+    ++inputs;
+    if (destroys) return stream.reset();
+    const std::string_view part = stream->input().substr(0, 2);
+    text += part;
+    stream->consume(part.size());
+  }
+  void on_sent() override { ++sends; }
+
+  std::unique_ptr<HandStream>& stream;
+  bool destroys = false;
+  std::string text;
+  int inputs = 0;
+  int sends = 0;
+};
+
+TEST_CASE("what a stream carries is told instead of tasks, once for each event") {
+  Fixture f;
+  Rider rider(f.stream);
+  f.stream->deliver("abc");
+  CHECK(f.stream->input() == "c");
+  f.stream->deliver("d");
+  CHECK(rider.text == "abcd");
+  f.stream->send("x");
+  f.stream->deliver_sent();
+  CHECK(rider.sends == 1);
+  f.stream->deliver_end();
+  f.stream->deliver_failure(reset);
+  CHECK(rider.inputs == 4);
+}
+
+TEST_CASE("what a stream carries may destroy it while it is told") {
+  for (int news = 0; news < 3; ++news) {
+    Fixture f;
+    Rider rider(f.stream);
+    rider.destroys = true;
+    if (news == 0) f.stream->deliver("abc");
+    if (news == 1) f.stream->deliver_end();
+    if (news == 2) f.stream->deliver_failure(reset);
+    CHECK(f.stream == nullptr);
+  }
+}
+
 TEST_CASE("the rest of a delivery is kept when its reader goes") {
   Fixture f;
   char byte = 0;

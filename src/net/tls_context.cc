@@ -1,0 +1,125 @@
+#include "holdfast/net/tls_context.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include <system_error>
+#include <utility>
+
+#include "holdfast/base/assert.h"
+#include "holdfast/net/address.h"
+
+namespace holdfast::net {
+namespace {
+
+using Done = Result<void, std::string>;
+
+Done done_or_why(int result, std::string_view key, const std::string& file) {
+  if (result == 1) return {};
+  return unexpected(std::string(key) + " " + file + ": " + take_openssl_reason());
+}
+
+Done trust(SSL_CTX* context, const std::string& file) {
+  if (!file.empty()) {
+    return done_or_why(SSL_CTX_load_verify_file(context, file.c_str()), "ca", file);
+  }
+  if (SSL_CTX_set_default_verify_paths(context) == 1) return {};
+  return unexpected("the system's CAs: " + take_openssl_reason());
+}
+
+/// Instead of OpenSSL's own, which asks at the terminal.
+int note_that_locked(char*, int, int, void* locked) {
+  *static_cast<bool*>(locked) = true;
+  return -1;
+}
+
+Done read_key(SSL_CTX* context, const std::string& file) {
+  bool locked = false;
+  SSL_CTX_set_default_passwd_cb(context, note_that_locked);
+  SSL_CTX_set_default_passwd_cb_userdata(context, &locked);
+  const bool fits = SSL_CTX_use_PrivateKey_file(context, file.c_str(), SSL_FILETYPE_PEM) == 1 &&
+                    SSL_CTX_check_private_key(context) == 1;
+  SSL_CTX_set_default_passwd_cb_userdata(context, nullptr);
+  if (locked) return unexpected("key " + file + ": it needs a passphrase");
+  return done_or_why(fits ? 1 : 0, "key", file);
+}
+
+Done identify(SSL_CTX* context, const std::string& certificate, const std::string& key) {
+  if (certificate.empty()) return {};
+  Done read = done_or_why(SSL_CTX_use_certificate_chain_file(context, certificate.c_str()), "cert",
+                          certificate);
+  if (!read) return read;
+  return read_key(context, key);
+}
+
+/// Certificates name hosts in their SAN; the subject's common name has been no host name for long.
+bool expect_name(SSL* session, const std::string& name) {
+  SSL_set_hostflags(session,
+                    X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+  if (Address::from_ip(name, 0)) {
+    return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session), name.c_str()) == 1;
+  }
+  return SSL_set1_host(session, name.c_str()) == 1 &&
+         SSL_set_tlsext_host_name(session, name.c_str()) == 1;
+}
+
+}  // namespace
+
+void SslFree::operator()(ssl_ctx_st* context) const {
+  SSL_CTX_free(context);
+}
+
+void SslFree::operator()(ssl_st* session) const {
+  SSL_free(session);
+}
+
+TlsClientContext::TlsClientContext(Handle handle, std::string server_name)
+    : handle_(std::move(handle)), server_name_(std::move(server_name)) {}
+
+Result<std::unique_ptr<const TlsClientContext>, std::string> TlsClientContext::make(
+    const TlsClientOptions& options) {
+  ERR_clear_error();
+  Handle handle(SSL_CTX_new(TLS_client_method()));
+  HOLDFAST_ASSERT(handle != nullptr);
+  SSL_CTX_set_min_proto_version(handle.get(), TLS1_2_VERSION);
+  SSL_CTX_set_options(handle.get(), SSL_OP_NO_RENEGOTIATION);
+  // An idle connection holds no buffers.
+  SSL_CTX_set_mode(handle.get(), SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_verify(handle.get(), options.verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+  if (options.verify) {
+    Done trusted = trust(handle.get(), options.ca);
+    if (!trusted) return unexpected(std::move(trusted.error()));
+  }
+  Done identified = identify(handle.get(), options.cert, options.key);
+  if (!identified) return unexpected(std::move(identified.error()));
+  return std::unique_ptr<const TlsClientContext>(
+      new TlsClientContext(std::move(handle), options.server_name));
+}
+
+std::string_view TlsClientContext::name_for(std::string_view host) const {
+  return server_name_.empty() ? host : server_name_;
+}
+
+TlsSession TlsClientContext::session(std::string_view name) const {
+  HOLDFAST_ASSERT(!name.empty());
+  TlsSession session(SSL_new(handle_.get()));
+  HOLDFAST_ASSERT(session != nullptr);
+  // The root's dot of an absolute name is no part of it in TLS.
+  const bool is_absolute = name.size() > 1 && name.ends_with('.');
+  const std::string expected(name.substr(0, name.size() - (is_absolute ? 1 : 0)));
+  if (!expect_name(session.get(), expected)) return nullptr;
+  SSL_set_connect_state(session.get());
+  return session;
+}
+
+std::string take_openssl_reason() {
+  const unsigned long code = ERR_peek_error();
+  ERR_clear_error();
+  // An error of a file is one of the system, which OpenSSL 3 has no text for here.
+  if (ERR_SYSTEM_ERROR(code)) return std::generic_category().message(ERR_GET_REASON(code));
+  const char* reason = ERR_reason_error_string(code);
+  return reason != nullptr ? reason : "error " + std::to_string(code);
+}
+
+}  // namespace holdfast::net

@@ -1,0 +1,134 @@
+// TlsPeer: the server end of TLS over a fake connection, by OpenSSL and memory BIOs, sharing no
+// code with the product.
+//
+// Contract: it goes on when the Peer under it has something, from the loop. What it encrypts goes
+// out in pieces of `cut` bytes. It outlives nothing: keep it as long as the world turns.
+#pragma once
+
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "tests/support/certificates.h"
+#include "tests/support/fake_network.h"
+
+namespace holdfast::test {
+
+struct TlsPeerOptions {
+  int version = TLS1_3_VERSION;
+  X509* client_ca = nullptr;  // set: the client needs a certificate of its
+  std::size_t cut = 1 << 20;
+};
+
+class TlsPeer {
+ public:
+  TlsPeer(std::shared_ptr<Peer> peer, const testing::Certificate& identity,
+          const TlsPeerOptions& options = {})
+      : peer_(std::move(peer)),
+        cut_(options.cut),
+        context_(SSL_CTX_new(TLS_server_method())),
+        session_(nullptr) {
+    SSL_CTX* context = context_.get();
+    SSL_CTX_set_security_level(context, 0);  // TLS 1.1 is asked for too, to be refused
+    SSL_CTX_set_min_proto_version(context, options.version);
+    SSL_CTX_set_max_proto_version(context, options.version);
+    SSL_CTX_use_certificate(context, identity.get());
+    SSL_CTX_use_PrivateKey(context, identity.key());
+    if (options.client_ca != nullptr) {
+      X509_STORE_add_cert(SSL_CTX_get_cert_store(context), options.client_ca);
+      SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    }
+    session_.reset(SSL_new(context));
+    SSL_set_bio(session_.get(), BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    SSL_set_accept_state(session_.get());
+    peer_->on_change = [this] { go_on(); };
+  }
+  ~TlsPeer() { peer_->on_change = nullptr; }
+  TlsPeer(const TlsPeer&) = delete;
+  TlsPeer& operator=(const TlsPeer&) = delete;
+
+  void send(std::string_view bytes) {
+    SSL_write(session_.get(), bytes.data(), static_cast<int>(bytes.size()));
+    flush();
+  }
+  void close_notify() {
+    SSL_shutdown(session_.get());
+    flush();
+  }
+  /// New keys for what it sends, and asks for new ones of the client.
+  void update_keys() {
+    SSL_key_update(session_.get(), SSL_KEY_UPDATE_REQUESTED);
+    SSL_do_handshake(session_.get());
+    flush();
+  }
+  /// Asks for a new handshake (TLS 1.2).
+  void renegotiate() {
+    SSL_renegotiate(session_.get());
+    SSL_do_handshake(session_.get());
+    flush();
+  }
+  /// What it would send by send(), not sent.
+  std::string encrypted(std::string_view bytes) {
+    SSL_write(session_.get(), bytes.data(), static_cast<int>(bytes.size()));
+    return pending();
+  }
+  /// Reads no more, until it is told to.
+  void pause(bool paused) {
+    paused_ = paused;
+    go_on();
+  }
+
+  bool established() const { return SSL_is_init_finished(session_.get()) != 0; }
+  const std::string& received() const { return received_; }
+  /// The client's close_notify has come.
+  bool notified() const { return (SSL_get_shutdown(session_.get()) & SSL_RECEIVED_SHUTDOWN) != 0; }
+  /// The name in the client's SNI; "" without one.
+  std::string asked_name() const {
+    const char* name = SSL_get_servername(session_.get(), TLSEXT_NAMETYPE_host_name);
+    return name != nullptr ? name : "";
+  }
+  Peer& peer() { return *peer_; }
+
+ private:
+  struct Free {
+    void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
+    void operator()(SSL* session) const { SSL_free(session); }
+  };
+
+  void go_on() {
+    if (paused_) return;
+    const std::string bytes = peer_->take();
+    BIO_write(SSL_get_rbio(session_.get()), bytes.data(), static_cast<int>(bytes.size()));
+    char buffer[4096];
+    for (;;) {
+      ERR_clear_error();
+      const int size = SSL_read(session_.get(), buffer, sizeof(buffer));
+      if (size <= 0) break;
+      received_.append(buffer, static_cast<std::size_t>(size));
+    }
+    flush();
+  }
+
+  std::string pending() {
+    char* bytes = nullptr;
+    const long size = BIO_get_mem_data(SSL_get_wbio(session_.get()), &bytes);
+    std::string taken(bytes, static_cast<std::size_t>(size));
+    (void)BIO_reset(SSL_get_wbio(session_.get()));
+    return taken;
+  }
+  void flush() { peer_->send_in_pieces(pending(), cut_); }
+
+  std::shared_ptr<Peer> peer_;
+  std::size_t cut_;
+  std::unique_ptr<SSL_CTX, Free> context_;
+  std::unique_ptr<SSL, Free> session_;
+  std::string received_;
+  bool paused_ = false;
+};
+
+}  // namespace holdfast::test

@@ -1,0 +1,82 @@
+#include "holdfast/net/tls_context.h"
+
+#include <doctest/doctest.h>
+#include <openssl/ssl.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/support/certificates.h"
+
+namespace holdfast::net {
+namespace {
+
+using testing::Authority;
+using testing::Certificate;
+
+std::string error_of(const TlsClientOptions& options) {
+  const auto made = TlsClientContext::make(options);
+  return made ? "" : made.error();
+}
+
+TEST_CASE("a file that cannot be used is named, with its key and the reason") {
+  const Authority authority;
+  const Certificate client = authority.issue();
+  const Certificate other = authority.issue();
+  const testing::TemporaryFolder folder;
+  const std::string nonsense = folder.write("nonsense.pem", "nothing of the kind\n");
+  const std::string missing = folder.path() + "/missing.pem";
+  const std::string cert = client.cert_file();
+  const std::string locked = client.locked_key_file();
+  struct Case {
+    TlsClientOptions options;
+    std::string beginning;
+    std::string reason;
+  };
+  const std::vector<Case> cases{
+      {{missing, "", true, "", ""}, "ca " + missing + ": ", "No such file"},
+      {{nonsense, "", true, "", ""}, "ca " + nonsense + ": ", "no certificate"},
+      {{"", "", true, missing, missing}, "cert " + missing + ": ", "No such file"},
+      {{"", "", true, nonsense, cert}, "cert " + nonsense + ": ", "no start line"},
+      {{"", "", true, cert, missing}, "key " + missing + ": ", "No such file"},
+      {{"", "", true, cert, nonsense}, "key " + nonsense + ": ", ""},
+      {{"", "", true, cert, other.key_file()}, "key " + other.key_file() + ": ", "mismatch"},
+      {{"", "", true, cert, locked}, "key " + locked + ": ", "passphrase"},
+  };
+  for (const Case& each : cases) {
+    const std::string error = error_of(each.options);
+    CAPTURE(error);
+    CAPTURE(each.beginning);
+    CHECK(error.starts_with(each.beginning));
+    CHECK(error.size() > each.beginning.size());
+    CHECK(error.find(each.reason) != std::string::npos);
+  }
+}
+
+TEST_CASE("without verification no authority is read") {
+  CHECK(error_of({"/nowhere.pem", "", false, "", ""}).empty());
+}
+
+TEST_CASE("a session outlives its context") {
+  auto made = TlsClientContext::make({});
+  REQUIRE(made);
+  const TlsSession session = (*made)->session("redis.test");
+  made->reset();
+  REQUIRE(session != nullptr);
+  CHECK(SSL_get_version(session.get()) != nullptr);
+}
+
+TEST_CASE("the name is the one that was connected to, unless the options say another") {
+  TlsClientOptions options;
+  options.verify = false;
+  auto plain = TlsClientContext::make(options);
+  REQUIRE(plain);
+  CHECK((*plain)->name_for("a.test") == "a.test");
+  options.server_name = "b.test";
+  auto named = TlsClientContext::make(options);
+  REQUIRE(named);
+  CHECK((*named)->name_for("a.test") == "b.test");
+}
+
+}  // namespace
+}  // namespace holdfast::net
