@@ -158,7 +158,7 @@ int Holdfast::stop() {
 #ifdef HOLDFAST_SANITIZED
 const bool built_with_sanitizers = true;
 #else
-const bool built_with_sanitizers = false;
+const bool built_with_sanitizers = std::getenv("HOLDFAST_SANITIZED") != nullptr;
 #endif
 
 std::string holdfast_binary() {
