@@ -170,7 +170,7 @@ runtime::Task<void> Transaction::respond(const OwnResponse& response) {
 }
 
 void Transaction::inform(const http::ResponseHead& response) {
-  if (request().minor_version == 0 || stream().sending()) return;
+  if (answered_ || request().minor_version == 0 || stream().sending()) return;
   append_informational_head(head_buffer(), response);
   stream().send(connection_.head_buffer_);
 }

@@ -50,7 +50,8 @@ Execution::Execution(Executions& executions, Generation& generation, const Route
       head_(outgoing.head),
       request_id_(outgoing.request_id),
       client_ip_(outgoing.client_ip),
-      outgoing_{head_.head(), body_, request_id_, client_ip_, outgoing.client_trusted, nullptr},
+      outgoing_{head_.head(),   body_, request_id_, client_ip_, outgoing.client_trusted,
+                outgoing.client},
       keyed_(keyed),
       body_(std::move(body)),
       client_deadline_(client_deadline),
@@ -495,6 +496,8 @@ Execution& Executions::begin(Generation& generation, const RouteState& route,
 void Executions::leave(Execution& execution) {
   HOLDFAST_ASSERT(execution.client_present_);
   execution.client_present_ = false;
+  execution.outgoing_.client = nullptr;
+  if (execution.attempts_) execution.attempts_->forget_client();
   if (execution.ended_) return sweeper_.soon();
   if (execution.outcome_ != Execution::Outcome::running) execution.let_go();
   count_detached(1);

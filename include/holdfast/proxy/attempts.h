@@ -76,6 +76,9 @@ class Attempts {
   runtime::Task<void> attempt(Attempt& attempt);
   void forget_other();
 
+  /// The client has gone: nobody hears of informational responses any more.
+  void forget_client() { outgoing_.client = nullptr; }
+
   /// Attempts made, at any upstream.
   int count() const { return count_; }
   /// True if a byte of a request may have been acted upon.
@@ -123,7 +126,7 @@ class Attempts {
 
   Generation& generation_;
   const RouteState& route_;
-  const Outgoing outgoing_;
+  Outgoing outgoing_;
   Services& services_;
   Keeper* const keeper_;
 

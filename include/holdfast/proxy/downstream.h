@@ -103,7 +103,7 @@ class Transaction {
   /// A whole answer of holdfast's own. Ends with the answer sent, or the client gone.
   runtime::Task<void> respond(const OwnResponse& response);
 
-  /// Passes on an informational response. Nothing for HTTP/1.0.
+  /// Passes on an informational response. Nothing for HTTP/1.0, or once the answer has begun.
   void inform(const http::ResponseHead& response);
 
  private:

@@ -134,7 +134,7 @@ class Execution final : private Keeper {
   const http::RequestCopy head_;
   const std::string request_id_;
   const std::string client_ip_;
-  const Outgoing outgoing_;
+  Outgoing outgoing_;
   const KeyedRequest keyed_;
   RequestBody body_;
   const std::optional<Duration> client_deadline_;
