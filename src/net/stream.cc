@@ -75,11 +75,10 @@ void Stream::deliver_failure(Error error) {
   if (failure_) return;
   failure_ = std::move(error);
   sending_ = false;
-  if (!input_signal_.awaited() && !sent_signal_.awaited()) {
-    tell(failed_signal_);
-  } else if (tell(input_signal_)) {
-    tell(sent_signal_);
-  }
+  // Who only watches is told last: it may end those who read and write.
+  if (input_signal_.awaited() && !tell(input_signal_)) return;
+  if (sent_signal_.awaited() && !tell(sent_signal_)) return;
+  tell(failed_signal_);
 }
 
 void Stream::deliver_sent() {

@@ -338,6 +338,8 @@ runtime::Task<void> Attempts::upload(Attempt& attempt) {
     if (stream.sending()) {
       const TimePoint deadline = deadline_of(attempt);
       const bool taken = co_await drained(stream, idle, deadline, services_.context);
+      // An upstream that has answered may well take no more of the request.
+      if (!taken && attempt.has_response()) co_return;
       if (!taken && !stream.failure()) {
         const bool over = now() >= deadline;
         attempt.error = over ? Error{ErrorType::http_response_timeout,

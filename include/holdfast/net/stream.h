@@ -89,8 +89,8 @@ class Stream {
   /// Makes the close a reset, so that a peer cannot take what it has for a whole message.
   virtual void abort() = 0;
 
-  /// Completes when the stream has failed (true) while nobody reads or writes it, or at the
-  /// deadline.
+  /// Completes when the stream has failed (true), after those who read or write it have heard of
+  /// it, or at the deadline.
   runtime::Wait until_failed(TimePoint deadline);
 
   /// The other end, as accepted or connected.
