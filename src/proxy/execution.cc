@@ -143,7 +143,10 @@ runtime::Task<void> Execution::claim() {
   claimed_at_ = now();
   execution_end = after(claimed_at_, options_.max_execution);
   const policy::Operation wish = operation(Command::claim);
-  StoreAnswer answer = co_await executions_.ask(wish);
+  runtime::Task<StoreAnswer> asking = executions_.ask(wish);
+  asking.start();
+  const bool at_once = asking.done();
+  StoreAnswer answer = co_await asking;
   if (answer && answer->kind == Verdict::Kind::acquired) {
     claimed_ = true;
     attempt_ = answer->attempt;
@@ -161,8 +164,12 @@ runtime::Task<void> Execution::claim() {
     co_return;
   }
   settle(Outcome::store_failed);
-  // Whether the claim was made nobody knows: it must not stand in the way of the next one.
-  if (store_error_->kind == store::StoreError::Kind::timeout) co_await revoke();
+  // A store that is known to be down says so at once. If it was asked, and its answer was lost,
+  // the claim may have been made: it must not stand in the way of the next one.
+  const store::StoreError::Kind kind = store_error_->kind;
+  const bool lost = kind == store::StoreError::Kind::timeout ||
+                    (kind == store::StoreError::Kind::unavailable && !at_once);
+  if (lost) co_await revoke();
 }
 
 /// Learns what became of the key, and takes nothing.

@@ -177,15 +177,17 @@ TEST_CASE("renewals that fail end nothing: the store comes back and the answer i
 TEST_CASE(
     "the claim's answer is lost: nothing is sent, and the key is given back, however long "
     "that takes") {
-  bool made = false;
-  SUBCASE("it was made") {
-    made = true;
+  StoreAnswer lost = ScriptedStore::lost(100ms);
+  SUBCASE("it was made, and no answer came in time") {}
+  SUBCASE("it was made, and the connection to the store was lost") {
+    lost.error = Kind::unavailable;
   }
-  SUBCASE("it was not made") {}
+  SUBCASE("it was not made") {
+    lost.effect = StoreAnswer::Effect::none;
+  }
   KeyedFixture fixture;
   fixture.upstream_always(done);
-  fixture.store.script(Command::claim, made ? ScriptedStore::lost(100ms)
-                                            : ScriptedStore::fails(Kind::timeout, 100ms));
+  fixture.store.script(Command::claim, lost);
   for (int n = 0; n < 5; ++n) {
     fixture.store.script(Command::release, ScriptedStore::fails(Kind::unavailable));
   }
