@@ -394,11 +394,12 @@ runtime::Task<void> Execution::revoke() {
 // -- the lease
 
 runtime::Task<void> Execution::keep_lease() {
-  while (!fenced_) {
+  for (;;) {
     const TimePoint wake = after(now(), options_.lease / 3);
     co_await runtime::sleep_until(services().context.timers, wake);
     if (yields_) co_return;
-    co_await renew();
+    const Result<bool, store::StoreError> ours = co_await renew();
+    if (ours && !*ours) co_return;
   }
 }
 

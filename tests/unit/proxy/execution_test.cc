@@ -15,8 +15,6 @@ using namespace std::chrono_literals;
 using policy::Command;
 using Kind = store::StoreError::Kind;
 
-constexpr Duration tick{1};
-
 /// An exchange each of whose steps has a moment of its own: claim, connect, send, answer, complete.
 class History : public KeyedFixture {
  public:
