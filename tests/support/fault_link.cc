@@ -3,6 +3,7 @@
 #include <poll.h>
 
 #include <array>
+#include <stdexcept>
 #include <utility>
 
 namespace holdfast::testing {
@@ -46,6 +47,8 @@ void FaultLink::heal() {
 }
 
 void FaultLink::rewrite(std::string from, std::string to) {
+  if (to.size() > from.size()) throw std::invalid_argument("what is rewritten may not grow");
+  to.resize(from.size(), ' ');  // the lengths that a protocol told before still hold
   from_ = std::move(from);
   to_ = std::move(to);
 }
@@ -139,7 +142,6 @@ std::string FaultLink::rewritten(std::string bytes, std::string& held) {
   bytes.insert(0, std::exchange(held, ""));
   for (auto at = bytes.find(from_); at != bytes.npos; at = bytes.find(from_, at + to_.size())) {
     bytes.replace(at, from_.size(), to_);
-    ++rewritten_;
   }
   // No message ends with a part of what is looked for, so what does is not yet the whole.
   for (std::size_t part = from_.size() - 1; part > 0; --part) {

@@ -43,10 +43,8 @@ class FaultLink {
   /// No fault from now on.
   void heal();
 
-  /// These bytes, wherever a client sends them, become those. REQUIRES: the same length.
+  /// These bytes, wherever a client sends them, become those, and blanks up to their length.
   void rewrite(std::string from, std::string to);
-  /// How often that happened.
-  std::size_t rewritten() const { return rewritten_; }
   /// When the target ends a connection without an answer, the same bytes are sent to it again,
   /// once.
   void repeat_unanswered() { repeating_ = true; }
@@ -87,7 +85,6 @@ class FaultLink {
   std::atomic<Milliseconds::rep> delay_ = 0;
   std::atomic<std::size_t> cuts_ = 0;
   std::atomic<std::size_t> open_ = 0;
-  std::atomic<std::size_t> rewritten_ = 0;
   std::list<Connection> connections_;  // of the acceptor's thread
   std::thread acceptor_;
 };

@@ -7,6 +7,7 @@ add_library(holdfast_test_support STATIC
   ${CMAKE_CURRENT_LIST_DIR}/history.cc
   ${CMAKE_CURRENT_LIST_DIR}/holdfast_process.cc
   ${CMAKE_CURRENT_LIST_DIR}/http_message.cc
+  ${CMAKE_CURRENT_LIST_DIR}/keyed_chaos.cc
   ${CMAKE_CURRENT_LIST_DIR}/metrics.cc
   ${CMAKE_CURRENT_LIST_DIR}/raw_client.cc
   ${CMAKE_CURRENT_LIST_DIR}/redis_server.cc
