@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <map>
 #include <random>
 
 #include "tests/support/keyed_chaos.h"
@@ -50,6 +51,20 @@ std::size_t count(const std::vector<Event>& events, Event::Kind kind) {
   return static_cast<std::size_t>(std::ranges::count(events, kind, &Event::kind));
 }
 
+/// How often clients were told what: "replayed 812, in-progress 97, ...".
+std::string answers(const std::vector<Event>& events) {
+  std::map<std::string, int> counts;
+  for (const Event& event : events) {
+    if (event.kind == Event::Kind::receive) ++counts[event.state.empty() ? "run" : event.state];
+    if (event.kind == Event::Kind::lost) ++counts["no answer"];
+  }
+  std::string text;
+  for (const auto& [state, count] : counts) {
+    text += (text.empty() ? "" : ", ") + state + " " + std::to_string(count);
+  }
+  return text;
+}
+
 /// Runs the plan and holds its history against the promises.
 void expect_no_violation(const ChaosPlan& plan, std::uint64_t seed) {
   CAPTURE(seed);
@@ -59,7 +74,7 @@ void expect_no_violation(const ChaosPlan& plan, std::uint64_t seed) {
   const std::vector<Violation> violations = check(events, promises(plan));
   MESSAGE(plan.store << ", seed " << seed << ": " << count(events, Event::Kind::send)
                      << " requests, " << count(events, Event::Kind::start) << " runs, "
-                     << chaos.kills() << " kills");
+                     << chaos.kills() << " kills; " << answers(events));
   CHECK(count(events, Event::Kind::start) > 0);
   for (const Violation& violation : violations) {
     CAPTURE(violation.key);
@@ -89,7 +104,7 @@ TEST_SUITE("idempotency under faults") {
   TEST_CASE("two replicas and a Redis keep every promise") {
     ChaosPlan plan;
     plan.store = "redis";
-    plan.steps = 30;
+    plan.steps = 36;
     plan.behaviours = every_behaviour;
     plan.troubles = {Trouble::kill,         Trouble::kill,
                      Trouble::stop,         Trouble::reload,
@@ -135,6 +150,8 @@ TEST_SUITE("idempotency under faults") {
   }
 }
 
+// What these change is not in the product: a link rewrites a script on its way to the store, or
+// sends a request to the upstream again; or a route is told to promise less.
 TEST_SUITE("the faults find the mutants") {
   TEST_CASE("a lease that frees the key") {
     ChaosPlan plan;
@@ -186,5 +203,24 @@ TEST_SUITE("the faults find the mutants") {
     plan.troubles = {Trouble::none};
     plan.prepare = [](FaultLink&, FaultLink& upstream) { upstream.repeat_unanswered(); };
     CHECK(caught(plan, seed_of_this_run()).find("I1") != std::string::npos);
+  }
+
+  TEST_CASE("a store that is not asked when it fails") {
+    ChaosPlan plan;
+    plan.steps = 4;
+    plan.behaviours = {behaviour::ok};
+    plan.troubles = {Trouble::store_outage};
+    plan.idempotency = "on_store_error = \"open\"";
+    CHECK(caught(plan, seed_of_this_run()).find("I11") != std::string::npos);
+  }
+
+  TEST_CASE("records that end with their process") {
+    ChaosPlan plan;
+    plan.store = "memory";
+    plan.replicas = 1;
+    plan.steps = 4;
+    plan.behaviours = {behaviour::ok};
+    plan.troubles = {Trouble::kill};
+    CHECK(caught(plan, seed_of_this_run()).find("I8") != std::string::npos);
   }
 }

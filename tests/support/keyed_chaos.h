@@ -136,7 +136,7 @@ class KeyedChaos {
   void pause(Milliseconds least, Milliseconds most);
   void store_outage();
   void calm_down();
-  bool settled(const std::string& who, const std::string& key, std::size_t replica);
+  bool settled(const std::string& key, const Holdfast& replica);
 
   const ChaosPlan plan_;
   Dice dice_;
