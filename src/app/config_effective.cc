@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "holdfast/app/config_schema.h"
+#include "holdfast/app/config_tls.h"
 #include "holdfast/app/config_values.h"
 #include "holdfast/base/text.h"
 #include "holdfast/http/method.h"
@@ -182,6 +183,10 @@ Json store_json(const store::StoreOptions& store) {
   // Without user and password; what is no URL of a Redis was never given.
   const auto url = store::parse_redis_url(store.url);
   json["url"] = url ? url->text() : "";
+  if (url && url->transport == store::RedisUrl::Transport::tls) {
+    json["tls"] = plain_table(
+        store.tls, [](auto& writer, auto& options) { client_tls_keys(writer, options); });
+  }
   return json;
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "holdfast/app/config_schema.h"
+#include "holdfast/app/config_tls.h"
 #include "holdfast/http/fields.h"
 
 namespace holdfast::app {
@@ -61,10 +62,8 @@ void check_certificate(Reader& keys) {
 }
 
 void check_client_tls(Reader& keys) {
-  check_text(keys, "ca", some_text_rule);
-  check_text(keys, "server_name", some_text_rule);
-  check_boolean(keys, "verify");
-  check_certificate(keys);
+  net::TlsClientOptions tls;
+  read_client_tls(keys, tls);
 }
 
 void check_listener_tls(Reader& keys) {
@@ -109,11 +108,6 @@ void check_concurrency(Reader& keys) {
 }
 
 }  // namespace
-
-void refuse_store_tls(Reader& store) {
-  store.refuse("tls");
-  store.table("tls", check_client_tls);
-}
 
 void refuse_listener_keys(Reader& listener) {
   enum class Mode : std::uint8_t { reverse, forward } mode = Mode::reverse;

@@ -95,7 +95,7 @@ class Loader {
     root.table("log", [&](Reader& keys) { log_keys(keys, config_->log); });
     read_admin_table(root);
     read_listeners(root);
-    root.table("store", [&](Reader& keys) { read_store(keys, config_->store); });
+    root.table("store", [&](Reader& keys) { read_store(keys, config_->store, context_.folder); });
     resolve_store_path(config_->store, context_.folder);
     root.table("defaults", [&](Reader& keys) {
       Policies policies;

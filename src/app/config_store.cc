@@ -5,8 +5,8 @@
 
 #include <fmt/format.h>
 
-#include "holdfast/app/config_future.h"
 #include "holdfast/app/config_schema.h"
+#include "holdfast/app/config_tls.h"
 #include "holdfast/store/redis_url.h"
 
 namespace holdfast::app {
@@ -18,14 +18,23 @@ void read_url(Reader& keys, store::StoreOptions& store) {
   const Entry* entry = keys.find("url", Node::Kind::text, url_what);
   if (entry != nullptr) {
     const auto url = store::parse_redis_url(entry->value.text);
-    if (!url) {
-      keys.error(entry->value.place, url.error());
-    } else if (url->transport == store::RedisUrl::Transport::tls) {
-      keys.error(entry->value.place, "a rediss URL is not in this version");
-    }
+    if (!url) keys.error(entry->value.place, url.error());
     store.url = entry->value.text;
   } else if (store.kind == store::StoreKind::redis && !keys.has("url")) {
     keys.error(keys.place(), R"(a store of kind "redis" needs a "url")");
+  }
+}
+
+/// To forget an "s" must not be to send passwords in clear.
+void read_tls(Reader& keys, store::StoreOptions& store, const std::filesystem::path& folder) {
+  keys.table("tls", [&](Reader& table) {
+    read_client_tls(table, store.tls);
+    check_tls_files(table, store.tls, folder);
+  });
+  const auto url = store::parse_redis_url(store.url);
+  const bool used = url && url->transport == store::RedisUrl::Transport::tls;
+  if (keys.has("tls") && url && !used) {
+    keys.error(keys.find("tls")->place, R"("tls" is only for a "url" that begins with rediss://)");
   }
 }
 
@@ -41,10 +50,10 @@ void check_wait(Reader& keys, const store::StoreOptions& store) {
 
 }  // namespace
 
-void read_store(Reader& keys, store::StoreOptions& store) {
+void read_store(Reader& keys, store::StoreOptions& store, const std::filesystem::path& folder) {
   store_keys(keys, store);
   read_url(keys, store);
-  refuse_store_tls(keys);
+  read_tls(keys, store, folder);
   check_wait(keys, store);
 }
 

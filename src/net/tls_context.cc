@@ -13,19 +13,19 @@
 namespace holdfast::net {
 namespace {
 
-using Done = Result<void, std::string>;
+using Done = Result<void, TlsFileError>;
 
-Done done_or_why(int result, std::string_view key, const std::string& file) {
-  if (result == 1) return {};
-  return unexpected(std::string(key) + " " + file + ": " + take_openssl_reason());
+Done done_or_why(bool done, std::string key, const std::string& file) {
+  if (done) return {};
+  return unexpected(TlsFileError{std::move(key), file, take_openssl_reason()});
 }
 
 Done trust(SSL_CTX* context, const std::string& file) {
-  if (!file.empty()) {
-    return done_or_why(SSL_CTX_load_verify_file(context, file.c_str()), "ca", file);
+  if (file.empty()) {
+    HOLDFAST_ASSERT(SSL_CTX_set_default_verify_paths(context) == 1);  // having none is no failure
+    return {};
   }
-  if (SSL_CTX_set_default_verify_paths(context) == 1) return {};
-  return unexpected("the system's CAs: " + take_openssl_reason());
+  return done_or_why(SSL_CTX_load_verify_file(context, file.c_str()) == 1, "ca", file);
 }
 
 /// Instead of OpenSSL's own, which asks at the terminal.
@@ -34,23 +34,23 @@ int note_that_locked(char*, int, int, void* locked) {
   return -1;
 }
 
-Done read_key(SSL_CTX* context, const std::string& file) {
-  bool locked = false;
-  SSL_CTX_set_default_passwd_cb(context, note_that_locked);
-  SSL_CTX_set_default_passwd_cb_userdata(context, &locked);
-  const bool fits = SSL_CTX_use_PrivateKey_file(context, file.c_str(), SSL_FILETYPE_PEM) == 1 &&
+Done read_identity(SSL_CTX* context, const std::string& certificate, const std::string& key) {
+  const bool read = SSL_CTX_use_certificate_chain_file(context, certificate.c_str()) == 1;
+  if (!read) return done_or_why(false, "cert", certificate);
+  const bool fits = SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) == 1 &&
                     SSL_CTX_check_private_key(context) == 1;
-  SSL_CTX_set_default_passwd_cb_userdata(context, nullptr);
-  if (locked) return unexpected("key " + file + ": it needs a passphrase");
-  return done_or_why(fits ? 1 : 0, "key", file);
+  return done_or_why(fits, "key", key);
 }
 
 Done identify(SSL_CTX* context, const std::string& certificate, const std::string& key) {
   if (certificate.empty()) return {};
-  Done read = done_or_why(SSL_CTX_use_certificate_chain_file(context, certificate.c_str()), "cert",
-                          certificate);
-  if (!read) return read;
-  return read_key(context, key);
+  bool locked = false;
+  SSL_CTX_set_default_passwd_cb(context, note_that_locked);
+  SSL_CTX_set_default_passwd_cb_userdata(context, &locked);
+  Done done = read_identity(context, certificate, key);
+  SSL_CTX_set_default_passwd_cb_userdata(context, nullptr);
+  if (!done && locked) done.error().reason = "it needs a passphrase";
+  return done;
 }
 
 /// Certificates name hosts in their SAN; the subject's common name has been no host name for long.
@@ -77,7 +77,7 @@ void SslFree::operator()(ssl_st* session) const {
 TlsClientContext::TlsClientContext(Handle handle, std::string server_name)
     : handle_(std::move(handle)), server_name_(std::move(server_name)) {}
 
-Result<std::unique_ptr<const TlsClientContext>, std::string> TlsClientContext::make(
+Result<std::unique_ptr<const TlsClientContext>, TlsFileError> TlsClientContext::make(
     const TlsClientOptions& options) {
   ERR_clear_error();
   Handle handle(SSL_CTX_new(TLS_client_method()));

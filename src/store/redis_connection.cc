@@ -125,7 +125,8 @@ runtime::Task<void> RedisConnection::read() {
     if (stream_->input().empty()) break;
     if (!take_replies()) co_return;
   }
-  fail(unavailable("the connection to Redis was lost"));
+  const std::optional<Error>& why = stream_->failure();
+  fail(unavailable("the connection to Redis was lost" + (why ? ": " + why->detail : "")));
 }
 
 bool RedisConnection::take_replies() {

@@ -6,7 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "holdfast/base/assert.h"
 #include "holdfast/base/text.h"
+#include "holdfast/net/tls.h"
 #include "holdfast/store/redis_operation.h"
 
 namespace holdfast::store {
@@ -98,11 +100,35 @@ Task<Result<std::vector<net::Address>, StoreError>> addresses_of(const RedisUrl&
   co_return std::move(*found);
 }
 
+/// AUTH, SELECT, and a look.
+Task<Server> greet(RedisConnection& connection, const RedisUrl& url, TimePoint deadline) {
+  if (!url.password.empty()) {
+    Reply welcome = co_await authenticate(connection, url, deadline);
+    if (!welcome) co_return unexpected(std::move(welcome.error()));
+  }
+  if (url.database != 0) {
+    Reply selected = co_await select(connection, url.database, deadline);
+    if (!selected) co_return unexpected(std::move(selected.error()));
+  }
+  co_return co_await examine(connection, deadline);
+}
+
+using Stream = Result<std::unique_ptr<net::Stream>>;
+
+Task<Stream> connect_to(const net::Address& address, const RedisUrl& url,
+                        const net::TlsClientContext* tls, runtime::Context& context,
+                        net::Connector& connector, TimePoint deadline) {
+  Stream plain = co_await connector.connect(address, deadline);
+  if (!plain || url.transport != RedisUrl::Transport::tls) co_return std::move(plain);
+  HOLDFAST_ASSERT(tls != nullptr);
+  co_return co_await net::tls_connect(*plain, *tls, url.host, deadline, context);
+}
+
 }  // namespace
 
-Task<Connected> connect_redis(const RedisUrl& url, runtime::Context& context,
-                              net::Connector& connector, net::Resolver& resolver,
-                              TimePoint deadline) {
+Task<Connected> connect_redis(const RedisUrl& url, const net::TlsClientContext* tls,
+                              runtime::Context& context, net::Connector& connector,
+                              net::Resolver& resolver, TimePoint deadline) {
   Result<std::vector<net::Address>, StoreError> addresses =
       co_await addresses_of(url, resolver, deadline);
   if (!addresses) co_return unexpected(std::move(addresses.error()));
@@ -112,7 +138,7 @@ Task<Connected> connect_redis(const RedisUrl& url, runtime::Context& context,
     // Each its share, so that one that swallows packets does not use up the others' time.
     const TimePoint now = context.now();
     const TimePoint turn = now + (deadline - now) / left--;
-    Result<std::unique_ptr<net::Stream>> stream = co_await connector.connect(address, turn);
+    Stream stream = co_await connect_to(address, url, tls, context, connector, turn);
     if (stream) co_return std::move(*stream);
     last = unavailable(std::move(stream.error().detail));
   }
@@ -136,15 +162,13 @@ Task<Server> examine(RedisConnection& connection, TimePoint deadline) {
 }
 
 Task<Server> introduce(RedisConnection& connection, const RedisUrl& url, TimePoint deadline) {
-  if (!url.password.empty()) {
-    Reply welcome = co_await authenticate(connection, url, deadline);
-    if (!welcome) co_return unexpected(std::move(welcome.error()));
+  Server server = co_await greet(connection, url, deadline);
+  const bool hung_up = !server && server.error().kind == StoreError::Kind::unavailable;
+  if (hung_up && url.transport == RedisUrl::Transport::tcp) {
+    // So does a port for TLS, without a word that could be understood.
+    server.error().detail += " (if it speaks TLS, the URL begins with rediss://)";
   }
-  if (url.database != 0) {
-    Reply selected = co_await select(connection, url.database, deadline);
-    if (!selected) co_return unexpected(std::move(selected.error()));
-  }
-  co_return co_await examine(connection, deadline);
+  co_return std::move(server);
 }
 
 Task<Result<RedisScripts, StoreError>> load_scripts(RedisConnection& connection, int major_version,
@@ -165,9 +189,10 @@ Task<Result<RedisScripts, StoreError>> load_scripts(RedisConnection& connection,
   co_return std::move(scripts);
 }
 
-Task<Server> look_at_redis(const RedisUrl& url, runtime::Context& context,
-                           net::Connector& connector, net::Resolver& resolver, TimePoint deadline) {
-  Connected stream = co_await connect_redis(url, context, connector, resolver, deadline);
+Task<Server> look_at_redis(const RedisUrl& url, const net::TlsClientContext* tls,
+                           runtime::Context& context, net::Connector& connector,
+                           net::Resolver& resolver, TimePoint deadline) {
+  Connected stream = co_await connect_redis(url, tls, context, connector, resolver, deadline);
   if (!stream) co_return unexpected(std::move(stream.error()));
   runtime::DeferredSignal ended(context.timers);
   RedisConnection connection(context, std::move(*stream), ended);

@@ -39,6 +39,7 @@ struct Settings {
   StoreOptions options;
   RedisUrl url;
   RedisTuning tuning;
+  std::unique_ptr<const net::TlsClientContext> tls;  // for a rediss URL
 
   bool waits_for_replicas() const { return options.wait_replicas > 0; }
   Duration time_allowed() const {
@@ -152,8 +153,8 @@ Task<void> RedisStore::keep_connected() {
 /// From the connect to the end, and why it came.
 Task<StoreError> RedisStore::session() {
   const TimePoint deadline = context_.now() + settings_.patience();
-  Result<std::unique_ptr<net::Stream>, StoreError> stream =
-      co_await connect_redis(settings_.url, context_, connector_, resolver_, deadline);
+  Result<std::unique_ptr<net::Stream>, StoreError> stream = co_await connect_redis(
+      settings_.url, settings_.tls.get(), context_, connector_, resolver_, deadline);
   if (!stream) co_return std::move(stream.error());
   connection_ = std::make_unique<RedisConnection>(context_, std::move(*stream), attention_);
   Server server = co_await introduce(*connection_, settings_.url, deadline);
@@ -350,9 +351,9 @@ Task<void> RedisStore::give_back(const Operation& claim) {
 
 class RedisBackend final : public StoreBackend {
  public:
-  RedisBackend(const Settings& settings, Logger& logger)
-      : settings_(settings),
-        health_(settings.url.text(), settings.options.allow_eviction, logger) {}
+  RedisBackend(Settings settings, Logger& logger)
+      : settings_(std::move(settings)),
+        health_(settings_.url.text(), settings_.options.allow_eviction, logger) {}
 
   std::unique_ptr<Store> open(runtime::Context& context, net::Connector& connector,
                               net::Resolver& resolver) override {
@@ -360,6 +361,7 @@ class RedisBackend final : public StoreBackend {
   }
   StoreStats stats() override { return health_.stats(); }
   RedisHealth& health() { return health_; }
+  const Settings& settings() const { return settings_; }
 
  private:
   const Settings settings_;
@@ -369,7 +371,8 @@ class RedisBackend final : public StoreBackend {
 Task<void> look_and_stop(const Settings& settings, runtime::EventLoop& loop,
                          net::UvNetwork& network, std::optional<Server>& found) {
   const TimePoint deadline = loop.context().now() + settings.patience();
-  Server server = co_await look_at_redis(settings.url, loop.context(), network, network, deadline);
+  Server server = co_await look_at_redis(settings.url, settings.tls.get(), loop.context(), network,
+                                         network, deadline);
   found = std::move(server);
   loop.stop();
 }
@@ -392,19 +395,21 @@ Result<std::unique_ptr<StoreBackend>, std::string> open_redis_backend(const Stor
                                                                       const RedisTuning& tuning) {
   Result<RedisUrl, std::string> url = parse_redis_url(options.url);
   if (!url) return unexpected(std::move(url.error()));
-  if (url->transport == RedisUrl::Transport::tls) {
-    return unexpected(std::string("store.url: rediss:// (TLS) is not in this version"));
+  Settings settings{options, std::move(*url), tuning, nullptr};
+  if (settings.url.transport == RedisUrl::Transport::tls) {
+    auto tls = net::TlsClientContext::make(options.tls);
+    if (!tls) return unexpected("store.tls: " + tls.error().text());
+    settings.tls = std::move(*tls);
   }
-  const Settings settings{options, std::move(*url), tuning};
-  auto backend = std::make_unique<RedisBackend>(settings, logger);
-  const Server server = look_now(settings);
+  auto backend = std::make_unique<RedisBackend>(std::move(settings), logger);
+  const Server server = look_now(backend->settings());
   if (!server) {
     backend->health().went_down(backend.get(), server.error());
     backend->health().forget(backend.get());
     return std::unique_ptr<StoreBackend>(std::move(backend));
   }
   const Done judged = backend->health().judge_eviction(server->eviction);
-  if (!judged) return unexpected(settings.url.text() + ": " + judged.error().detail);
+  if (!judged) return unexpected(backend->settings().url.text() + ": " + judged.error().detail);
   return std::unique_ptr<StoreBackend>(std::move(backend));
 }
 

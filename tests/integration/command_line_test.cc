@@ -80,7 +80,8 @@ TEST_CASE("what is not built yet is refused by name, and checked all the same") 
     std::string text;
     std::string message;
   } cases[] = {
-      {"[store]\ntls = { ca = \"x\" }\n", "not in this version"},
+      {"[store]\nurl = \"rediss://host\"\ntls = { ca = \"nowhere.pem\" }\n",
+       "cannot use ca \"nowhere.pem\": No such file or directory"},
       {"[store]\nkind = \"tape\"\n", "kind"},
       {"[defaults.rate_limit]\nrate = \"100/s\"\n", "not in this version"},
       {"[defaults.concurrency]\nmax = 10\n", "not in this version"},

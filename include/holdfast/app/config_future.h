@@ -7,8 +7,6 @@
 
 namespace holdfast::app {
 
-/// store.tls
-void refuse_store_tls(Reader& store);
 /// listener.tls; listener.mode and listener.allow, where they are not the defaults.
 void refuse_listener_keys(Reader& listener);
 /// upstream.tls, .outlier, .health, .hash_key and balance = "consistent_hash".

@@ -1,8 +1,7 @@
 // [store]: where idempotency records live.
 //
-// Contract: nothing is opened. A path becomes absolute, from the configuration's folder. No message
-// repeats the URL: it may hold a password. store.tls and rediss:// are refused by name: they come
-// with TLS.
+// Contract: no store is opened; the files of `tls` are looked at. Paths become absolute, from the
+// configuration's folder. No message repeats the URL: it may hold a password.
 #pragma once
 
 #include <filesystem>
@@ -12,7 +11,7 @@
 
 namespace holdfast::app {
 
-void read_store(Reader& keys, store::StoreOptions& store);
+void read_store(Reader& keys, store::StoreOptions& store, const std::filesystem::path& folder);
 
 /// The path of a local store as the process opens it. REQUIRES: asked for once.
 void resolve_store_path(store::StoreOptions& store, const std::filesystem::path& folder);

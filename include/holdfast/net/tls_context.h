@@ -28,6 +28,15 @@ struct TlsClientOptions {
   bool operator==(const TlsClientOptions&) const = default;
 };
 
+/// A file of TlsClientOptions that cannot be used.
+struct TlsFileError {
+  std::string key;  // "ca", "cert" or "key"
+  std::string file;
+  std::string reason;
+  /// "ca /etc/ca.pem: No such file or directory"
+  std::string text() const { return key + " " + file + ": " + reason; }
+};
+
 struct SslFree {
   void operator()(ssl_ctx_st* context) const;
   void operator()(ssl_st* session) const;
@@ -36,8 +45,7 @@ using TlsSession = std::unique_ptr<ssl_st, SslFree>;
 
 class TlsClientContext {
  public:
-  /// The error names the key and its file: "ca /etc/ca.pem: No such file or directory".
-  static Result<std::unique_ptr<const TlsClientContext>, std::string> make(
+  static Result<std::unique_ptr<const TlsClientContext>, TlsFileError> make(
       const TlsClientOptions& options);
 
   /// The name (or address) that a connection to `host` asks for and checks.

@@ -11,6 +11,7 @@
 
 #include "holdfast/base/result.h"
 #include "holdfast/net/network.h"
+#include "holdfast/net/tls_context.h"
 #include "holdfast/runtime/context.h"
 #include "holdfast/runtime/task.h"
 #include "holdfast/store/redis_connection.h"
@@ -25,11 +26,11 @@ struct RedisServer {
   std::string eviction;  // maxmemory_policy; "" if the server does not tell
 };
 
-/// The connected stream: name look-up, addresses in turn. The one place where a stream to a Redis
-/// is made; TLS goes around it here.
+/// The connected stream: name look-up, addresses in turn, TLS around it if the URL says so. The one
+/// place where a stream to a Redis is made. REQUIRES: `tls` for a rediss URL.
 runtime::Task<Result<std::unique_ptr<net::Stream>, StoreError>> connect_redis(
-    const RedisUrl& url, runtime::Context& context, net::Connector& connector,
-    net::Resolver& resolver, TimePoint deadline);
+    const RedisUrl& url, const net::TlsClientContext* tls, runtime::Context& context,
+    net::Connector& connector, net::Resolver& resolver, TimePoint deadline);
 
 /// AUTH, SELECT, and what examine() asks.
 runtime::Task<Result<RedisServer, StoreError>> introduce(RedisConnection& connection,
@@ -43,10 +44,8 @@ runtime::Task<Result<RedisScripts, StoreError>> load_scripts(RedisConnection& co
                                                              int major_version, TimePoint deadline);
 
 /// Connects, introduces itself, and hangs up.
-runtime::Task<Result<RedisServer, StoreError>> look_at_redis(const RedisUrl& url,
-                                                             runtime::Context& context,
-                                                             net::Connector& connector,
-                                                             net::Resolver& resolver,
-                                                             TimePoint deadline);
+runtime::Task<Result<RedisServer, StoreError>> look_at_redis(
+    const RedisUrl& url, const net::TlsClientContext* tls, runtime::Context& context,
+    net::Connector& connector, net::Resolver& resolver, TimePoint deadline);
 
 }  // namespace holdfast::store

@@ -30,7 +30,8 @@ struct RedisTuning {
   Duration patience = std::chrono::seconds(1);
 };
 
-/// Looks at the server once, for `patience`: fails if that can be reached and evicts. Blocks; not
+/// Reads the files of a rediss URL's TLS, then looks at the server once, for `patience`: fails if a
+/// file is wrong, or if the server can be reached and evicts. Blocks; not
 /// for a thread whose loop runs.
 Result<std::unique_ptr<StoreBackend>, std::string> open_redis_backend(
     const StoreOptions& options, Logger& logger, const RedisTuning& tuning = {});

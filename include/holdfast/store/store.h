@@ -24,6 +24,7 @@
 #include "holdfast/base/result.h"
 #include "holdfast/base/time.h"
 #include "holdfast/net/network.h"
+#include "holdfast/net/tls_context.h"
 #include "holdfast/policy/idempotency.h"
 #include "holdfast/runtime/context.h"
 #include "holdfast/runtime/task.h"
@@ -43,6 +44,7 @@ struct StoreOptions {
   Sync sync = Sync::normal;
   std::uint64_t max_bytes = 256ULL * 1024 * 1024;
   std::string url = "redis://127.0.0.1:6379/0";
+  net::TlsClientOptions tls = {};  // for a rediss URL; files made absolute by the loader
   std::string key_prefix = "holdfast:";
   int wait_replicas = 0;
   Duration wait_timeout = std::chrono::milliseconds(50);

@@ -57,6 +57,15 @@ TEST_CASE("the store's URL is shown without user and password") {
   CHECK(shown("redis://:${SECRET}@h") == "[redacted]");
 }
 
+TEST_CASE("the TLS of the store is shown where it is used") {
+  const auto shown = [](const std::string& url) {
+    return effective_config(load("[store]\nkind = \"redis\"\nurl = \"" + url + "\"\n"))["store"];
+  };
+  CHECK(shown("redis://h").count("tls") == 0);
+  CHECK(shown("rediss://h")["tls"] ==
+        Json{{"ca", ""}, {"server_name", ""}, {"verify", true}, {"cert", ""}, {"key", ""}});
+}
+
 TEST_CASE("every word of idempotency is written as the file has it") {
   const Json json = effective_config(load(with_route(
       "idempotency = { scope = [\"header:X-Tenant\", \"authorization\"], in_flight_wait = \"1s\", "

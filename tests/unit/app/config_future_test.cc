@@ -22,13 +22,11 @@ std::size_t count_of(const std::string& text, const std::string& part) {
 TEST_CASE("what is not built yet is refused by name, and right values bring no other error") {
   const std::string upstream(some_upstream);
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"tls",
-       "[store]\ntls = { ca = \"a\", server_name = \"b\", verify = true, cert = \"c\", "
-       "key = \"d\" }\n"},
       {"tls", "[[listener]]\ntls = { cert = \"a\", key = \"b\", client_ca = \"c\" }\n"},
       {"allow", "[[listener]]\nallow = [\"*.internal:80\"]\n"},
       {"mode", "[[listener]]\nmode = \"forward\"\n"},
-      {"tls", upstream + "tls = { ca = \"a\", verify = false }\n"},
+      {"tls", upstream + "tls = { ca = \"a\", server_name = \"b\", verify = true, cert = \"c\", "
+                         "key = \"d\" }\n"},
       {"hash_key", upstream + "hash_key = \"header:X-User\"\n"},
       {"balance", upstream + "balance = \"consistent_hash\"\n"},
       {"outlier",
@@ -55,7 +53,7 @@ TEST_CASE("what is not built yet is refused by name, and right values bring no o
 
 TEST_CASE("the values of what is refused are checked all the same") {
   const std::vector<std::string> documents = {
-      "[store]\ntls = { verify = 1 }\n",
+      std::string(some_upstream) + "tls = { verify = 1 }\n",
       "[[listener]]\ntls = { cert = \"a\" }\n",
       "[[listener]]\nallow = [1]\nmode = \"forward\"\n",
       std::string(some_upstream) + "health = { interval = 5 }\n",

@@ -54,11 +54,13 @@ TEST_CASE("a Redis needs a URL, and a wrong one is not repeated in the message")
   CHECK(store_refuses("url = 6379\n", "\"url\" must be a URL such as"));
 }
 
-TEST_CASE("TLS to a Redis is not in this version, and is checked all the same") {
-  CHECK(store_refuses("kind = \"redis\"\nurl = \"rediss://host\"\n",
-                      "f.toml:3:7: error: a rediss URL is not in this version"));
-  CHECK(store_refuses("tls = { ca = \"a\" }\n", "\"tls\" is not in this version"));
-  CHECK(store_refuses("tls = { cert = \"a\" }\n", "\"cert\" and \"key\" need each other"));
+TEST_CASE("TLS is for a rediss URL only, so that a forgotten s is noticed") {
+  const std::string text = "\"tls\" is only for a \"url\" that begins with rediss://";
+  CHECK(store_refuses("tls = { verify = false }\n", text));
+  CHECK(store_refuses("url = \"redis://host\"\ntls = { verify = false }\n", text));
+  CHECK(store_refuses("url = \"unix:/redis.sock\"\ntls = {}\n", "f.toml:3:1: error: \"tls\""));
+  CHECK(errors_of("[store]\nurl = \"rediss://host\"\n").empty());
+  CHECK(errors_of("[store]\nurl = \"rediss://host\"\ntls = { verify = false }\n").empty());
 }
 
 TEST_CASE("without [store] it has the defaults of the contract, beside the configuration") {

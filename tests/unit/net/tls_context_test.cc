@@ -16,7 +16,7 @@ using testing::Certificate;
 
 std::string error_of(const TlsClientOptions& options) {
   const auto made = TlsClientContext::make(options);
-  return made ? "" : made.error();
+  return made ? "" : made.error().text();
 }
 
 TEST_CASE("a file that cannot be used is named, with its key and the reason") {

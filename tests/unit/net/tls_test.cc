@@ -42,7 +42,7 @@ const Certificate& good() {
 
 std::unique_ptr<const TlsClientContext> context_of(const TlsClientOptions& options) {
   auto made = TlsClientContext::make(options);
-  REQUIRE_MESSAGE(made, (made ? "" : made.error()));
+  REQUIRE_MESSAGE(made, (made ? "" : made.error().text()));
   return std::move(*made);
 }
 TlsClientOptions trusting() {

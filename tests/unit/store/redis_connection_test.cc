@@ -72,7 +72,8 @@ TEST_CASE("what ends a connection fails every command on it, and every later one
   };
   const std::vector<Case> cases{
       {"FIN", [](test::PlainSocket& peer) { peer.finish(); }, "the connection to Redis was lost"},
-      {"RST", [](test::PlainSocket& peer) { peer.reset(); }, "the connection to Redis was lost"},
+      {"RST", [](test::PlainSocket& peer) { peer.reset(); },
+       "the connection to Redis was lost: connection reset by peer"},
       {"garbage", [](test::PlainSocket& peer) { peer.send("HTTP/1.1 200 OK\r\n"); },
        "what came is no reply of a Redis"},
       {"half a reply",

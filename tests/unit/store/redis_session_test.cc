@@ -19,7 +19,7 @@ struct SessionFixture : test::LoopFixture {
     const auto url = parse_redis_url(text);
     REQUIRE(url);
     runtime::Task<Looked> task =
-        look_at_redis(*url, loop.context(), network, network, in(patience));
+        look_at_redis(*url, nullptr, loop.context(), network, network, in(patience));
     run(task);
     return task.take();
   }

@@ -225,15 +225,6 @@ TEST_CASE("a wrong password opens a store that says so") {
   CHECK(fixture.log().find("sesame") == std::string::npos);
 }
 
-TEST_CASE("rediss:// is refused by name") {
-  StoreOptions options;
-  options.url = "rediss://:sesame@127.0.0.1:1/0";
-  const RedisFixture fixture(options);
-  CHECK(fixture.error() == "store.url: rediss:// (TLS) is not in this version");
-  options.url = "redis://:sesame@/0";
-  CHECK(RedisFixture(options).error() == "store.url: the host is missing");
-}
-
 TEST_CASE("an evicting policy is refused at open, with the way out") {
   const RedisServer server({"--maxmemory-policy", "volatile-lru"});
   const RedisFixture fixture(server);
