@@ -101,6 +101,15 @@ Task<void> read_all(Stream& stream, std::size_t at_once, std::string& text) {
   }
 }
 
+Task<void> wait_sent(Stream& stream, std::optional<bool>& result) {
+  const bool in_time = co_await stream.until_sent(never);
+  result = in_time;
+}
+Task<void> wait_failed(Stream& stream, std::optional<bool>& result) {
+  const bool in_time = co_await stream.until_failed(never);
+  result = in_time;
+}
+
 std::string numbered(std::size_t size) {
   std::string text;
   for (int i = 0; text.size() < size; ++i) text += std::to_string(i) + ",";
@@ -259,11 +268,7 @@ TEST_CASE("what the peer does not take is queued, and told when it is gone") {
   const std::size_t queued = f.stream->queued();
   CHECK(queued > body.size() - 1000);
   std::optional<bool> sent;
-  const auto wait = [](Stream& stream, std::optional<bool>& result) -> Task<void> {
-    const bool in_time = co_await stream.until_sent(never);
-    result = in_time;
-  };
-  Task<void> waiting = wait(*f.stream, sent);
+  Task<void> waiting = wait_sent(*f.stream, sent);
   waiting.start();
   f.peer().take_at_most(5000);
   f.world.settle();
@@ -704,11 +709,7 @@ TEST_CASE("a reader may wait, and go, as it likes; until_failed() hears what nob
   CHECK(f.stream->input() == "kept");
   CHECK(text.empty());
   std::optional<bool> failed;
-  const auto wait = [](Stream& stream, std::optional<bool>& result) -> Task<void> {
-    const bool in_time = co_await stream.until_failed(never);
-    result = in_time;
-  };
-  Task<void> waiting = wait(*f.stream, failed);
+  Task<void> waiting = wait_failed(*f.stream, failed);
   waiting.start();
   f.peer().reset();
   f.world.settle();
