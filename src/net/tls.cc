@@ -88,7 +88,7 @@ TlsStream::TlsStream(std::unique_ptr<Stream> transport, TlsSession session, std:
 }
 
 TlsStream::~TlsStream() {
-  if (established_ && !failure() && !sending_ && !aborted_) finish();
+  if (established_ && !aborted_) finish();
 }
 
 void TlsStream::start() {
