@@ -8,7 +8,7 @@
 namespace holdfast::app {
 namespace {
 
-// Bytes that need no escape in JSON and no quotes around them in text.
+// Bytes that need no escape in JSON.
 bool is_plain(char c) {
   return c > ' ' && c < '\x7f' && c != '"' && c != '\\';
 }
@@ -87,54 +87,10 @@ class JsonMembers {
   bool first_ = true;
 };
 
-/// The same members as text: the time, then name=value.
-class TextMembers {
- public:
-  explicit TextMembers(std::string& out) : out_(out) {}
+}  // namespace
 
-  void time(std::string_view, WallTime time) { append_rfc3339(out_, time); }
-  void text(std::string_view name, std::string_view value) {
-    if (value.empty()) return null(name);
-    begin(name);
-    // "-" alone would read as no value, and a = as another name.
-    const bool bare = value != "-" && value.find('=') == value.npos;
-    if (bare && std::ranges::all_of(value, is_plain)) {
-      out_ += value;
-    } else {
-      append_quoted(out_, value);
-    }
-  }
-  void number(std::string_view name, std::uint64_t value) {
-    begin(name);
-    append_number(out_, value);
-  }
-  void milliseconds(std::string_view name, Duration value) {
-    begin(name);
-    append_milliseconds(out_, value);
-  }
-  void boolean(std::string_view name, bool value) {
-    begin(name);
-    out_ += value ? "true" : "false";
-  }
-  void null(std::string_view name) {
-    begin(name);
-    out_ += '-';
-  }
-  void end() { out_ += '\n'; }
-
- private:
-  void begin(std::string_view name) {
-    out_ += ' ';
-    out_ += name;
-    out_ += '=';
-  }
-
-  std::string& out_;
-};
-
-// The one place that knows the members and their order.
-template <class Members>
-void append_members(Members members, const proxy::ExchangeRecord& record) {
+void append_access_line(std::string& out, const proxy::ExchangeRecord& record) {
+  JsonMembers members(out);
   members.time("time", record.started);
   members.text("route", record.route_name);
   const bool has_text = !record.method_text.empty();
@@ -162,16 +118,6 @@ void append_members(Members members, const proxy::ExchangeRecord& record) {
   members.end();
 }
 
-}  // namespace
-
-void append_access_line(std::string& out, const proxy::ExchangeRecord& record, LogFormat format) {
-  if (format == LogFormat::json) {
-    append_members(JsonMembers(out), record);
-  } else {
-    append_members(TextMembers(out), record);
-  }
-}
-
 bool AccessLog::wants(const proxy::ExchangeRecord& record) const {
   switch (access_) {
     case proxy::AccessLog::all:
@@ -187,7 +133,7 @@ bool AccessLog::wants(const proxy::ExchangeRecord& record) const {
 void AccessLog::write(const proxy::ExchangeRecord& record) {
   if (!wants(record)) return;
   line_.clear();
-  append_access_line(line_, record, format_);
+  append_access_line(line_, record);
   sink_.append(line_);
 }
 

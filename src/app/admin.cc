@@ -7,6 +7,7 @@
 
 #include "holdfast/app/admin_pages.h"
 #include "holdfast/base/text.h"
+#include "holdfast/base/uuid.h"
 #include "holdfast/http/problem.h"
 
 namespace holdfast::app {
@@ -44,8 +45,8 @@ Admin::Admin(AdminSource source, runtime::Context& context)
 Admin::Page Admin::problem(int status, std::string_view name, std::string_view title,
                            std::string_view detail) {
   Page page{status, "application/problem+json", {}};
-  request_id_.emplace(context_.clock.wall_now(), context_.rng);
-  http::append_problem_json(page.body, name, title, status, detail, request_id_->text());
+  const Uuid7 id(context_.clock.wall_now(), context_.rng);
+  http::append_problem_json(page.body, name, title, status, detail, id.text());
   return page;
 }
 
@@ -182,14 +183,6 @@ runtime::Task<void> Admin::handle(proxy::Transaction& transaction) {
   response.body = page.body;
   response.allow = page.allow;
   co_await transaction.respond(response);
-}
-
-void Admin::refused(proxy::Transaction&, const http::RequestHead*, const http::RequestError&) {
-  request_id_.emplace(context_.clock.wall_now(), context_.rng);
-}
-
-std::string_view Admin::request_id(proxy::Transaction&) {
-  return request_id_->text();
 }
 
 }  // namespace holdfast::app

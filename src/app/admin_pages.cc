@@ -17,6 +17,10 @@ Json duration_json(std::optional<Duration> duration) {
   return duration ? Json(format_duration(*duration)) : Json(nullptr);
 }
 
+Json limit_json(std::optional<std::uint64_t> limit) {
+  return limit ? Json(*limit) : Json(nullptr);
+}
+
 std::string_view name(policy::BalanceKind kind) {
   return kind == policy::BalanceKind::round_robin ? "round_robin" : "least_request";
 }
@@ -40,8 +44,8 @@ Json connections_json(const proxy::PoolOptions& pool, const proxy::SharedUpstrea
   Json json;
   json["active"] = shared ? shared->active_connections.load(std::memory_order_relaxed) : 0;
   json["idle"] = shared ? shared->idle_connections.load(std::memory_order_relaxed) : 0;
-  json["max"] = pool.max_connections;
-  json["max_pending"] = pool.max_pending;
+  json["max"] = limit_json(pool.max_connections);
+  json["max_pending"] = limit_json(pool.max_pending);
   json["idle_timeout"] = duration_json(pool.idle_timeout);
   return json;
 }

@@ -1,12 +1,15 @@
 #include "holdfast/app/config_schema.h"
 
 #include "holdfast/app/config_sections.h"
+#include "holdfast/base/text.h"
 #include "holdfast/http/fields.h"
 
 namespace holdfast::app {
 
+/// Via takes any token; Proxy-Status wants one that begins so (RFC 8941 §3.3.4).
 bool is_pseudonym(std::string_view text) {
-  return http::is_token(text);
+  const char lower = text.empty() ? ' ' : ascii_lower(text.front());
+  return ((lower >= 'a' && lower <= 'z') || lower == '*') && http::is_token(text);
 }
 
 bool is_field_name_or_empty(std::string_view text) {

@@ -37,6 +37,7 @@ constexpr int exit_machine_refused = 3;
 
 /// Client connections to the admin listener at one time; more are closed at once.
 constexpr std::size_t max_admin_connections = 64;
+const std::string admin_listener_name = "admin";
 
 /// What is cut at the end of a drain has this long, beside the store's own time, to be answered
 /// for.
@@ -259,7 +260,7 @@ bool Server::start_admin() {
   admin_listener_ = std::make_unique<net::UvListener>(
       network_, sockets->descriptors.front(), [this](std::unique_ptr<net::Stream> stream) {
         if (admin_connections_->size() >= max_admin_connections) return;
-        admin_connections_->serve(std::move(stream), "admin");
+        admin_connections_->serve(std::move(stream), admin_listener_name);
       });
   logger_.log(LogLevel::info, "listening",
               {{"listener", "admin"}, {"address", sockets->address.text()}});
@@ -410,7 +411,7 @@ void Server::drain() {
   logger_.log(LogLevel::info, "draining");
   workers_draining_ = worker_count_;
   for (auto& worker : workers_) worker->drain();
-  scope_.spawn(cut_after(config().server.drain_timeout));
+  if (const auto& patience = config().server.drain_timeout) scope_.spawn(cut_after(*patience));
 }
 
 runtime::Task<void> Server::cut_after(Duration patience) {

@@ -87,16 +87,12 @@ class Worker::Loop {
   void admit_waiting();
 
  private:
-  struct Listener {
-    std::string name;
-    std::unique_ptr<net::UvListener> listener;
-  };
   struct Waiting {
     std::unique_ptr<net::Stream> stream;
-    std::string listener;
+    const std::string& listener;
   };
 
-  void accept(std::unique_ptr<net::Stream> stream, const std::string& text);
+  void accept(std::unique_ptr<net::Stream> stream, const std::string& listener);
   void connection_closed();
   void close_idle_soon();
   void open_store(store::StoreBackend& backend);
@@ -111,7 +107,10 @@ class Worker::Loop {
   proxy::Proxy proxy_;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<proxy::Executions> executions_;  // before those who wait for them
-  std::map<std::string, Listener> listeners_;
+  // By a listener's identity, for good: connections outlive their listener, and a reload may give
+  // it another name.
+  std::map<std::string, std::string> listener_names_;
+  std::map<std::string, std::unique_ptr<net::UvListener>> listeners_;
   std::deque<Waiting> waiting_;  // accepted while another worker took the last place
   proxy::ConnectionSet connections_;
   AccessLog& log_;
@@ -126,37 +125,33 @@ void Worker::Loop::update(const WorkerUpdate& update) {
   log_.configure(update.published->config->log);
   if (update.store != nullptr && !store_) open_store(*update.store);
   proxy_.adopt(update.published);
-  std::map<std::string, Listener> next;
+  std::map<std::string, std::unique_ptr<net::UvListener>> next;
   for (const WorkerListener& wanted : update.listeners) {
-    Listener listener;
+    std::string& name = listener_names_[wanted.text];
+    name = wanted.name;
     if (wanted.descriptor < 0) {
       auto kept = listeners_.extract(wanted.text);
       HOLDFAST_ASSERT(!kept.empty());
-      listener = std::move(kept.mapped());
-    } else {
-      listener.listener = std::make_unique<net::UvListener>(
-          network_, wanted.descriptor,
-          [this, text = wanted.text](std::unique_ptr<net::Stream> stream) {
-            accept(std::move(stream), text);
-          });
+      next.insert(std::move(kept));
+      continue;
     }
-    listener.name = wanted.name;
-    next.emplace(wanted.text, std::move(listener));
+    const auto serve = [this, &name](std::unique_ptr<net::Stream> stream) {
+      accept(std::move(stream), name);
+    };
+    next.emplace(wanted.text,
+                 std::make_unique<net::UvListener>(network_, wanted.descriptor, serve));
   }
-  // While the ones that go are emptied they must still be found under their name.
-  for (auto& [text, listener] : listeners_) listener.listener->close_after_queue();
+  for (auto& [text, listener] : listeners_) listener->close_after_queue();
   listeners_ = std::move(next);
 }
 
-void Worker::Loop::accept(std::unique_ptr<net::Stream> stream, const std::string& text) {
-  const auto found = listeners_.find(text);
-  const std::string name = found != listeners_.end() ? found->second.name : text;
+void Worker::Loop::accept(std::unique_ptr<net::Stream> stream, const std::string& listener) {
   if (waiting_.empty() && gate_.enter()) {
-    connections_.serve(std::move(stream), name);
+    connections_.serve(std::move(stream), listener);
     return;
   }
-  waiting_.push_back({std::move(stream), name});
-  for (auto& [key, listener] : listeners_) listener.listener->pause();
+  waiting_.push_back({std::move(stream), listener});
+  for (auto& [text, open] : listeners_) open->pause();
 }
 
 void Worker::Loop::admit_waiting() {
@@ -167,7 +162,7 @@ void Worker::Loop::admit_waiting() {
   }
   if (draining_) return close_idle_soon();
   if (!waiting_.empty()) return;
-  for (auto& [text, listener] : listeners_) listener.listener->resume();
+  for (auto& [text, listener] : listeners_) listener->resume();
 }
 
 void Worker::Loop::connection_closed() {
@@ -180,7 +175,7 @@ void Worker::Loop::drain() {
   proxy_.drain();
   if (executions_) executions_->drain();
   // What the kernel has accepted already is still served.
-  for (auto& [text, listener] : listeners_) listener.listener->close_after_queue();
+  for (auto& [text, listener] : listeners_) listener->close_after_queue();
   listeners_.clear();
   close_idle_soon();
 }

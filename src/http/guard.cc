@@ -101,7 +101,10 @@ Result<HeadReader::Step, Refusal> HeadReader::read(std::string_view input) {
     const std::string_view window = input.substr(consumed, room());
     if (window.empty()) return unexpected(too_large());
     const auto step = scanner_.scan(window);
-    if (!step) return unexpected(step.error());
+    if (!step) {
+      text_.append(window.substr(0, text_length(window)));  // to tell who is refused
+      return unexpected(step.error());
+    }
     text_.append(window.substr(0, step->consumed));
     consumed += step->consumed;
     if (!step->line_ended) continue;

@@ -264,8 +264,15 @@ class RequestParser::Impl {
     if (message_.phase() == Phase::failed) return unexpected(message_.refusal());
     message_.clear_pieces();
     auto step = message_.phase() == Phase::head ? read_head(input) : message_.read_rest(input);
-    if (!step) return message_.fail(step.error());
+    if (!step) {
+      give_up();
+      return message_.fail(step.error());
+    }
     return step;
+  }
+
+  void give_up() {
+    if (message_.phase() == Phase::head) keep_request_line();
   }
 
   const MessageReader& message() const { return message_; }
@@ -332,6 +339,24 @@ class RequestParser::Impl {
     const std::size_t path_end = std::min(head_.target.find('?'), head_.target.size());
     head_.path = head_.target.substr(0, path_end);
     head_.query = head_.target.substr(std::min(path_end + 1, head_.target.size()));
+  }
+
+  /// Tells what there is of a request that is refused: it may be refused for its very line, or with
+  /// half of it there.
+  void keep_request_line() {
+    recycle(head_);
+    head_.method = Method::other;
+    const std::string_view text = message_.head().text();
+    const std::string_view line = text.substr(0, text.find('\r'));
+    const std::size_t method_end = line.find(' ');
+    if (method_end == std::string_view::npos) return;
+    const std::string_view method = line.substr(0, method_end);
+    if (method.size() > max_method_length || !is_token(method)) return;
+    head_.method_text = method;
+    head_.method = method_of(method);
+    const auto whole = parse_request_line(line);
+    if (!whole) return;
+    if (const auto target = split_target(whole->target, head_.method)) set_target(*target);
   }
 
   Result<void, Refusal> end_framing() {
@@ -502,6 +527,10 @@ const Fields& RequestParser::trailers() const {
 void RequestParser::set_limits(const ParserLimits& limits) {
   HOLDFAST_ASSERT(!started());
   impl_->set_limits(limits);
+}
+
+void RequestParser::give_up() {
+  impl_->give_up();
 }
 
 void RequestParser::begin() {

@@ -15,9 +15,8 @@ bool may_be_repeated(const AttemptFacts& facts) {
 
 // Retry-After counts on a status that is retried; one that came before a failure says nothing of
 // it.
-std::optional<Duration> asked_pause(const RetryOptions& options, const AttemptFacts& facts) {
-  if (facts.error || !options.retry_after_max) return std::nullopt;
-  return facts.retry_after;
+std::optional<Duration> asked_pause(const AttemptFacts& facts) {
+  return facts.error ? std::nullopt : facts.retry_after;
 }
 
 RetryDecision within_deadline(Duration delay, Duration time_left) {
@@ -41,8 +40,10 @@ RetryDecision decide_retry(const RetryOptions& options, const AttemptFacts& fact
   if (!may_be_repeated(facts)) return {RetryVerdict::method};
   if (!facts.body_kept) return {RetryVerdict::body};
 
-  if (const auto pause = asked_pause(options, facts)) {
-    if (*pause > *options.retry_after_max) return {RetryVerdict::retry_after};
+  if (const auto pause = asked_pause(facts)) {
+    if (options.retry_after_max && *pause > *options.retry_after_max) {
+      return {RetryVerdict::retry_after};
+    }
     return within_deadline(*pause, facts.time_left);
   }
   const Duration delay = backoff_delay(options.backoff, facts.attempts_made, rng);

@@ -7,7 +7,7 @@ namespace holdfast::policy {
 std::optional<Duration> parse_deadline(std::string_view value) {
   constexpr auto longest = std::chrono::floor<std::chrono::milliseconds>(Duration::max()).count();
   const auto count = parse_decimal(value);
-  if (!count || *count < 1 || *count > static_cast<std::uint64_t>(longest)) return std::nullopt;
+  if (!count || *count > static_cast<std::uint64_t>(longest)) return std::nullopt;
   return std::chrono::milliseconds(static_cast<std::int64_t>(*count));
 }
 

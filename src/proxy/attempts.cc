@@ -44,7 +44,8 @@ Attempts::Attempts(Generation& generation, const RouteState& route, const Outgoi
       stream_deadline_(policy::deadline_after(started, route.config->timeout.stream)) {
   const RequestBody& body = outgoing_.body;
   const bool kept = keyed() || body.received() <= route_.config->retry.body_limit;
-  if (body.complete() && kept) start_clocks(now());
+  const bool late_already = client_deadline_ == Duration::zero();
+  if ((body.complete() && kept) || late_already) start_clocks(now());
 }
 
 Attempts::~Attempts() {
@@ -72,6 +73,11 @@ Attempt& Attempts::begin(Cluster& cluster) {
 
 runtime::Task<void> Attempts::run() {
   Attempt& first = begin(*route_.cluster);
+  if (left_of_total() == Duration::zero()) {
+    first.error = Error{ErrorType::http_response_timeout, "the client's deadline had passed", true};
+    error_name_ = name(first.error->type);
+    co_return;
+  }
   if (!first.admit(now())) {
     error_name_ = name(first.error->type);
     // Fall through to the decision: `open` may be listed among the conditions of a retry.
@@ -388,7 +394,7 @@ runtime::Task<void> Attempts::read_head(Attempt& attempt, TimePoint deadline) {
       }
       // 100 is holdfast's own to give; of two attempts at once only the winner may speak.
       const bool heard = outgoing_.client != nullptr && !hedging_;
-      if (head.status != 100 && heard) outgoing_.client->inform(head);
+      if (head.status != 100 && heard) outgoing_.client->inform(head, count_);
       continue;
     }
     if (!stream.open_for_input()) {

@@ -20,7 +20,7 @@ class ConnectionSet::Registration {
   std::list<Live>::iterator place_;
 };
 
-void ConnectionSet::serve(std::unique_ptr<net::Stream> stream, std::string_view listener) {
+void ConnectionSet::serve(std::unique_ptr<net::Stream> stream, const std::string& listener) {
   // A task's parameters must not own (runtime/task.h): run() takes the stream over before it first
   // waits.
   const std::size_t before = live_.size();
@@ -28,7 +28,7 @@ void ConnectionSet::serve(std::unique_ptr<net::Stream> stream, std::string_view 
   if (live_.size() > before) live_.front().entry = entry;
 }
 
-runtime::Task<void> ConnectionSet::run(net::Stream* stream, std::string_view listener) {
+runtime::Task<void> ConnectionSet::run(net::Stream* stream, const std::string& listener) {
   DownstreamConnection connection(std::unique_ptr<net::Stream>(stream), listener, handler_,
                                   context_);
   const Registration registration(*this, connection);

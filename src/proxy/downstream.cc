@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "holdfast/base/assert.h"
+#include "holdfast/base/uuid.h"
 #include "holdfast/http/problem.h"
 #include "holdfast/policy/timeout.h"
 
@@ -30,6 +31,23 @@ http::UnderscorePolicy underscore_policy(UnderscoreHeaders choice) {
   }
   return http::UnderscorePolicy::drop;
 }
+
+/// Tells the handler of a refused request when its answer has ended, however it ended.
+class RefusalReport {
+ public:
+  RefusalReport(Handler& handler, Transaction& transaction, const http::RequestError& error,
+                std::string_view request_id)
+      : handler_(handler), transaction_(transaction), error_(error), request_id_(request_id) {}
+  RefusalReport(const RefusalReport&) = delete;
+  RefusalReport& operator=(const RefusalReport&) = delete;
+  ~RefusalReport() { handler_.refused(transaction_, error_, request_id_); }
+
+ private:
+  Handler& handler_;
+  Transaction& transaction_;
+  const http::RequestError& error_;
+  const std::string_view request_id_;
+};
 
 }  // namespace
 
@@ -91,6 +109,7 @@ void Transaction::reset(TimePoint now, WallTime wall_now) {
   status_ = 0;
   mode_ = BodyMode::none;
   bytes_out_ = 0;
+  informing_attempt_ = 0;
   head_pending_ = answered_ = finished_ = must_close_ = cut_ = false;
 }
 
@@ -105,9 +124,11 @@ bool Transaction::body_is_worth_reading() {
 
 bool Transaction::closes() {
   if (!must_close_) {
-    must_close_ = !connection_.head_read_ || !request().keep_alive ||
-                  connection_.handler_.draining() ||
-                  (stream().ended() && stream().input().empty()) || !body_is_worth_reading();
+    // In a drain, too, a request that was read already is in flight and is answered.
+    const bool is_last = (connection_.handler_.draining() && !connection_.has_next()) ||
+                         (stream().ended() && stream().input().empty());
+    must_close_ =
+        !connection_.head_read_ || !request().keep_alive || is_last || !body_is_worth_reading();
   }
   return must_close_;
 }
@@ -142,7 +163,7 @@ runtime::Task<bool> Transaction::flush(std::optional<Duration> idle) {
 
 runtime::Task<void> Transaction::respond(const OwnResponse& response) {
   const bool close = closes();
-  const bool bodiless = connection_.head_read_ && request().method == http::Method::head;
+  const bool bodiless = request().method == http::Method::head;
   if (stream().sending()) {  // a 100 (Continue) that the kernel has not taken yet goes first
     const bool ready = co_await flush(own_answer_patience);
     if (!ready) {
@@ -169,8 +190,10 @@ runtime::Task<void> Transaction::respond(const OwnResponse& response) {
   } while (!rest.empty());
 }
 
-void Transaction::inform(const http::ResponseHead& response) {
+void Transaction::inform(const http::ResponseHead& response, int attempt) {
   if (answered_ || request().minor_version == 0 || stream().sending()) return;
+  if (informing_attempt_ != 0 && attempt != informing_attempt_) return;
+  informing_attempt_ = attempt;
   append_informational_head(head_buffer(), response);
   stream().send(connection_.head_buffer_);
 }
@@ -179,7 +202,7 @@ void Transaction::inform(const http::ResponseHead& response) {
 // DownstreamConnection
 
 DownstreamConnection::DownstreamConnection(std::unique_ptr<net::Stream> stream,
-                                           std::string_view listener, Handler& handler,
+                                           const std::string& listener, Handler& handler,
                                            runtime::Context& context)
     : stream_(std::move(stream)),
       listener_(listener),
@@ -204,10 +227,16 @@ runtime::Task<void> DownstreamConnection::run() {
     const bool at_next = co_await finish_body();
     if (!at_next) break;
     body_.release();
-    if (handler_.draining() && stream_->input().empty()) break;
+    if (handler_.draining() && !has_next()) break;
     parser_.begin();
   }
   if (transaction_.answered()) co_await linger();
+}
+
+/// True if a byte of the next request was read. REQUIRES: a request is being answered.
+bool DownstreamConnection::has_next() {
+  const bool empty_lines = stream_->input().find_first_not_of("\r\n") == std::string_view::npos;
+  return body_.complete() && !empty_lines;
 }
 
 /// True if there is a request to answer: a head, or a refusal. False if the connection has ended.
@@ -266,12 +295,13 @@ runtime::Task<void> DownstreamConnection::watch_client() {
 runtime::Task<void> DownstreamConnection::refuse(const http::RequestError& error) {
   idle_ = false;
   transaction_.close_after();
-  handler_.refused(transaction_, head_read_ ? &parser_.head() : nullptr, error);
+  parser_.give_up();
+  const Uuid7 id(context_.clock.wall_now(), context_.rng);
+  const RefusalReport report(handler_, transaction_, error, id.text());
   std::string body;
   const int status = http::status_of(error.problem);
-  const std::string_view id = handler_.request_id(transaction_);
   http::append_problem_json(body, http::name(error.problem), http::title(error.problem), status,
-                            error.detail, id);
+                            error.detail, id.text());
   OwnResponse response;
   response.status = status;
   response.content_type = "application/problem+json";

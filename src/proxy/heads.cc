@@ -340,13 +340,20 @@ std::string_view trace_id_of(std::string_view traceparent) {
       traceparent[52] != '-') {
     return {};
   }
+  // A later version may say more, behind a dash.
+  const bool longer = traceparent.size() > total;
+  if (longer && (traceparent.starts_with("00") || traceparent[total] != '-')) return {};
   const auto is_hex = [](std::string_view text) {
     return std::ranges::all_of(text, [](char c) { return is_digit(c) || (c >= 'a' && c <= 'f'); });
   };
+  const auto is_id = [&](std::string_view text) {
+    return is_hex(text) && text.find_first_not_of('0') != std::string_view::npos;
+  };
   const std::string_view id = traceparent.substr(version + 1, trace);
-  if (!is_hex(traceparent.substr(0, version)) || !is_hex(id) || traceparent.starts_with("ff"))
-    return {};
-  return id.find_first_not_of('0') == std::string_view::npos ? std::string_view{} : id;
+  const std::string_view parent_id = traceparent.substr(36, parent);
+  const bool valid = is_hex(traceparent.substr(0, version)) && !traceparent.starts_with("ff") &&
+                     is_id(id) && is_id(parent_id) && is_hex(traceparent.substr(53, flags));
+  return valid ? id : std::string_view{};
 }
 
 }  // namespace holdfast::proxy

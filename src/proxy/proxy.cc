@@ -32,26 +32,21 @@ runtime::Task<void> Proxy::handle(Transaction& transaction) {
   co_await exchange.run();
 }
 
-void Proxy::refused(Transaction& transaction, const http::RequestHead* head,
-                    const http::RequestError& error) {
-  refused_id_.emplace(services_.context.clock.wall_now(), services_.context.rng);
+void Proxy::refused(Transaction& transaction, const http::RequestError& error,
+                    std::string_view request_id) {
+  const http::RequestHead& request = transaction.request();
   ExchangeRecord record;
-  if (head != nullptr) {
-    record.method = head->method;
-    record.method_text = head->method_text;
-    record.path = head->path;
-  }
-  record.status = http::status_of(error.problem);
+  record.method = request.method;
+  record.method_text = request.method_text;
+  record.path = request.path;
+  record.status = transaction.status();
   record.error = http::name(error.problem);
-  record.request_id = refused_id_->text();
+  record.bytes_out = transaction.bytes_out();
+  record.request_id = request_id;
   record.client = transaction.client();
   record.started = transaction.started_wall();
   record.duration = services_.context.now() - transaction.started();
   services_.observer.exchange_finished(record);
-}
-
-std::string_view Proxy::request_id(Transaction&) {
-  return refused_id_->text();
 }
 
 }  // namespace holdfast::proxy

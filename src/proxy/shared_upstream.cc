@@ -1,11 +1,14 @@
 #include "holdfast/proxy/shared_upstream.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "holdfast/base/assert.h"
 
 namespace holdfast::proxy {
 namespace {
+
+constexpr std::uint64_t no_limit = std::numeric_limits<std::uint64_t>::max();
 
 void collect(policy::Breaker& breaker, Transitions& transitions) {
   while (auto transition = breaker.take_transition()) transitions.push_back(*transition);
@@ -16,8 +19,8 @@ void collect(policy::Breaker& breaker, Transitions& transitions) {
 SharedUpstream::SharedUpstream(const UpstreamConfig& config)
     : name_(config.name),
       breaker_(config.breaker),
-      max_connections_(config.pool.max_connections),
-      max_pending_(config.pool.max_pending) {}
+      max_connections_(config.pool.max_connections.value_or(no_limit)),
+      max_pending_(config.pool.max_pending.value_or(no_limit)) {}
 
 Result<policy::Breaker::Permit, policy::Breaker::Rejected> SharedUpstream::acquire(
     TimePoint now, Transitions& transitions) {
@@ -78,12 +81,19 @@ bool SharedUpstream::enqueue(ConnectionTicket& ticket) {
     ticket.granted();
     return true;
   }
-  if (queue_.size() >= max_pending_) return false;
+  if (queue_.size() >= max_pending_ && queue_.size() - max_pending_ >= free_soon()) return false;
   queue_.push_back(&ticket);
   ticket.queued = true;
   waiters_.store(static_cast<int>(queue_.size()), std::memory_order_relaxed);
   for (const auto& [owner, close_idle] : pressure_) close_idle();
   return true;
+}
+
+/// Places of connections that nobody needs any more: they do not make anybody wait for an answer.
+std::uint64_t SharedUpstream::free_soon() const {
+  const std::int64_t free = idle_connections.load(std::memory_order_relaxed) +
+                            ending_connections.load(std::memory_order_relaxed);
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(free, 0));
 }
 
 bool SharedUpstream::withdraw(ConnectionTicket& ticket) {
@@ -129,8 +139,8 @@ void SharedUpstream::reconfigure(const UpstreamConfig& config) {
   const std::lock_guard lock(mutex_);
   breaker_.reconfigure(config.breaker);
   state_.store(breaker_.state(), std::memory_order_relaxed);
-  max_connections_ = config.pool.max_connections;
-  max_pending_ = config.pool.max_pending;
+  max_connections_ = config.pool.max_connections.value_or(no_limit);
+  max_pending_ = config.pool.max_pending.value_or(no_limit);
   while (open_ < max_connections_ && !queue_.empty()) {
     ++open_;
     grant_first();

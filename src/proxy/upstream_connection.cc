@@ -37,24 +37,42 @@ Lease::Lease(EndpointPool& pool, std::unique_ptr<UpstreamConnection> connection)
     : pool_(&pool), connection_(std::move(connection)) {}
 
 Lease::Lease(Lease&& other) noexcept
-    : pool_(other.pool_), connection_(std::move(other.connection_)) {}
+    : pool_(other.pool_),
+      connection_(std::move(other.connection_)),
+      answered_(std::exchange(other.answered_, false)) {}
 
 Lease& Lease::operator=(Lease&& other) noexcept {
   if (this != &other) {
     close();
     pool_ = other.pool_;
     connection_ = std::move(other.connection_);
+    answered_ = std::exchange(other.answered_, false);
   }
   return *this;
+}
+
+void Lease::answered() {
+  HOLDFAST_ASSERT(connection_ != nullptr && !answered_);
+  answered_ = true;
+  pool_->shared_->ending_connections.fetch_add(1, std::memory_order_relaxed);
 }
 
 void Lease::release() {
   HOLDFAST_ASSERT(connection_ != nullptr);
   pool_->put_back(std::move(connection_));
+  end();
 }
 
 void Lease::close() {
-  if (connection_ != nullptr) pool_->discard(std::move(connection_));
+  if (connection_ == nullptr) return;
+  pool_->discard(std::move(connection_));
+  end();
+}
+
+/// Afterwards only: until then its place must count as one that comes free, or as free.
+void Lease::end() {
+  if (!std::exchange(answered_, false)) return;
+  pool_->shared_->ending_connections.fetch_sub(1, std::memory_order_relaxed);
 }
 
 /// Connections to be destroyed at the loop's next turn: those whose own idle watch found them dead.
@@ -369,8 +387,8 @@ std::unique_ptr<UpstreamConnection> EndpointPool::take_out(UpstreamConnection& c
   HOLDFAST_ASSERT(found != idle_.end());
   std::unique_ptr<UpstreamConnection> taken = std::move(*found);
   idle_.erase(found);
-  shared_->idle_connections.fetch_sub(1, std::memory_order_relaxed);
   shared_->closed();
+  shared_->idle_connections.fetch_sub(1, std::memory_order_relaxed);
   return taken;
 }
 

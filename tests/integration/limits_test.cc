@@ -117,6 +117,46 @@ TEST_CASE("max_body_bytes: a larger body is a 413, at its head or when it grows"
   for (const Request& request : server.app.requests()) CHECK(request.body.size() <= 1024);
 }
 
+TEST_CASE("a refused request is counted and logged by its method, path and bytes") {
+  Limited server("max_body_bytes = \"1KiB\"");
+  struct Row {
+    const char* bytes;
+    int status;
+    const char* method;
+  };
+  std::size_t lines = 0;
+  for (const Row& row :
+       {Row{"POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 1025\r\n\r\n", 413, "POST"},
+        Row{"PUT /a HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n", 417, "PUT"},
+        Row{"GET /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "GET"}}) {
+    CAPTURE(row.bytes);
+    const Response response = refused(server.holdfast, row.bytes);
+    CHECK(response.status == row.status);
+    const auto line = server.holdfast.wait_access_log(++lines);
+    CHECK(line["method"] == row.method);
+    CHECK(line["path"] == "/a");
+    CHECK(line["status"] == row.status);
+    CHECK(line["bytes_out"] == response.body.size());
+    CHECK(response.body.find(std::string(line["request_id"])) != std::string::npos);
+    CHECK(server.holdfast.metric("holdfast_requests_total",
+                                 {{"route", "none"},
+                                  {"method", row.method},
+                                  {"status", std::to_string(row.status)}}) == 1);
+  }
+}
+
+TEST_CASE("a refused HEAD gets no body") {
+  Limited server("");
+  RawClient client = server.holdfast.client();
+  client.send("HEAD /a HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n");
+  const std::string text = client.read_to_end();
+  CHECK(text.starts_with("HTTP/1.1 417 "));
+  CHECK(text.ends_with("\r\n\r\n"));
+  const auto line = server.holdfast.wait_access_log(1);
+  CHECK(line["method"] == "HEAD");
+  CHECK(line["bytes_out"] == 0);
+}
+
 TEST_CASE("a refused client can read the answer while it is still sending") {
   Limited server("max_body_bytes = \"1KiB\"");
   RawClient client = server.holdfast.client();

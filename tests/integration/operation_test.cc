@@ -218,6 +218,14 @@ TEST_SUITE("access log") {
     CHECK(matches(line["time"].get<std::string>(), "^20\\d\\d-\\d\\d-\\d\\dT.*Z$"));
   }
 
+  TEST_CASE("its lines are JSON, whatever the operational log's format is") {
+    ScriptedUpstream app(reply(200));
+    const Holdfast holdfast("[log]\nformat = \"text\"\n" + simple(app).text());
+    holdfast.get("/path");
+    CHECK(holdfast.wait_access_log(1)["path"] == "/path");
+    CHECK(holdfast.wait_for_log(" info ready "));
+  }
+
   TEST_CASE("every answered request has one line, refused ones too") {
     ScriptedUpstream app(reply(200));
     Setup setup = simple(app);
@@ -297,6 +305,19 @@ TEST_SUITE("reload") {
     CHECK(holdfast.reload(listener("two", second) + rest));
     CHECK(eventually([&] { return refuses(first); }));
     CHECK(fetch(second, "/").status == 200);
+    CHECK(client.get("/").status == 200);
+  }
+
+  TEST_CASE("a connection follows its listener to another name") {
+    const std::string address = free_address();
+    const auto only_for = [&](const std::string& name) {
+      return listener(name, address) + "[[route]]\nmatch = { listener = \"" + name +
+             "\" }\nrespond = { status = 200 }\n";
+    };
+    Holdfast holdfast(only_for("old"));
+    RawClient client = holdfast.client();
+    CHECK(client.get("/").status == 200);
+    CHECK(holdfast.reload(only_for("new")));
     CHECK(client.get("/").status == 200);
   }
 
@@ -421,6 +442,39 @@ TEST_SUITE("drain") {
     CHECK(holdfast.process().wait_for_exit().has_value());
     CHECK(since.elapsed() < 10s);
     holdfast.ended_as_expected();
+  }
+
+  TEST_CASE("a request that was pipelined before the drain is answered") {
+    Gate gate;
+    ScriptedUpstream app(in_turn({after(gate, reply(200, "first")), reply(200, "second")}));
+    Holdfast holdfast(simple(app));
+    RawClient busy = holdfast.client();
+    busy.send(request_text("GET", "/1") + request_text("GET", "/2"));
+    REQUIRE(app.wait_for_requests(1));
+    holdfast.signal(SIGTERM);
+    CHECK(eventually([&] { return refuses(holdfast.address()); }));
+    gate.open();
+    CHECK(busy.read_response().body == "first");
+    const Response last = busy.read_response();
+    CHECK(last.body == "second");
+    CHECK(last.headers.get("Connection") == "close");
+    CHECK(holdfast.process().wait_for_exit() == 0);
+  }
+
+  TEST_CASE("without a drain_timeout what is in flight has all its time") {
+    Gate gate;
+    ScriptedUpstream app(after(gate, reply(200, "finished")));
+    Setup setup = simple(app);
+    setup.server = "drain_timeout = \"off\"";
+    Holdfast holdfast(setup);
+    RawClient busy = holdfast.client();
+    busy.send(request_text("GET", "/"));
+    REQUIRE(app.wait_for_requests(1));
+    holdfast.signal(SIGTERM);
+    CHECK(eventually([&] { return refuses(holdfast.address()); }));
+    gate.open();
+    CHECK(busy.read_response().body == "finished");
+    CHECK(holdfast.process().wait_for_exit() == 0);
   }
 
   TEST_CASE("drain_timeout cuts what has not finished") {

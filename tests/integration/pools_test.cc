@@ -109,6 +109,24 @@ TEST_CASE("requests beyond max_connections wait, beyond max_pending they are ref
   CHECK(app.connection_count() == 1);
 }
 
+TEST_CASE("with nothing in flight nobody is refused: an idle connection elsewhere makes room") {
+  const std::string bounds = "pool = { max_connections = 1, max_pending = 0 }";
+  ScriptedUpstream one(reply(200));
+  ScriptedUpstream two(reply(200));
+  SUBCASE("at another endpoint") {
+    const Holdfast holdfast(Setup{.endpoints = {one.url(), two.url()},
+                                  .upstream = bounds + "\nbalance = \"round_robin\""});
+    for (int request = 0; request < 20; ++request) CHECK(holdfast.get("/").status == 200);
+    CHECK(one.request_count() == 10);
+    CHECK(two.request_count() == 10);
+  }
+  SUBCASE("of another worker") {
+    const Holdfast holdfast(
+        Setup{.endpoints = {one.url()}, .server = "workers = 2", .upstream = bounds});
+    for (int request = 0; request < 60; ++request) CHECK(holdfast.get("/").status == 200);
+  }
+}
+
 TEST_CASE("a client that gives up waiting leaves its place to the next") {
   Gate gate;
   ScriptedUpstream app(after(gate, reply(200)));

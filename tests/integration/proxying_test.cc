@@ -167,6 +167,23 @@ TEST_CASE("sixteen interim responses are passed on, a seventeenth is an error of
   if (flood.complete) check_problem(flood, 502, "http-protocol-error", "http_protocol_error");
 }
 
+TEST_CASE("interim responses of one attempt are passed on, not those of the next") {
+  const std::string hint = "HTTP/1.1 103 Early Hints\r\nX-Attempt: ";
+  const auto attempt = [&](const std::string& number, int status) {
+    return send_raw(hint + number + "\r\n\r\n" + hint + number + "\r\n\r\n" +
+                    response_text(status, "body"));
+  };
+  ScriptedUpstream app(in_turn({reply(503), attempt("2", 503), attempt("3", 200)}));
+  const Holdfast holdfast(Setup{.endpoints = {app.url()}});
+  RawClient client = holdfast.client();
+  const Response response = client.get("/");
+  CHECK(response.status == 200);
+  REQUIRE(response.interim.size() == 2);
+  for (const auto& interim : response.interim) CHECK(interim.headers.get("X-Attempt") == "2");
+  // The next request begins anew.
+  CHECK(client.get("/").interim.size() == 2);
+}
+
 TEST_CASE("answers without a body do not wait for one") {
   ScriptedUpstream app([](Exchange& exchange) {
     const std::string status = exchange.request.target.substr(1);

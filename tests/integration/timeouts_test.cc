@@ -185,6 +185,20 @@ TEST_CASE("deadline_header: what is no number of milliseconds is a 400") {
   CHECK(holdfast.get("/").status == 200);
 }
 
+TEST_CASE("deadline_header: one that is over is a 504, and nothing is attempted") {
+  ScriptedUpstream app(reply(200));
+  const Holdfast holdfast(timed(app, "deadline_header = \"X-Deadline\"",
+                                "on = [\"timeout\"], methods = [\"GET\", \"POST\"]"));
+  for (const std::string method : {"GET", "POST"}) {
+    CAPTURE(method);
+    RawClient client = holdfast.client();
+    const Response response = client.request(method, "/", {{"X-Deadline", "0"}}, "body");
+    check_problem(response, 504, "http-response-timeout", "http_response_timeout");
+  }
+  CHECK(app.connection_count() == 0);
+  CHECK(holdfast.metric("http_client_requests_total", {}) == 0);
+}
+
 TEST_CASE("deadline_header: it shortens `total` and never lengthens it") {
   ScriptedUpstream app(never_answer());
   const Holdfast holdfast(timed(app, "total = \"300ms\", deadline_header = \"X-Deadline\""));

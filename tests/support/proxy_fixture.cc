@@ -142,7 +142,7 @@ void ProxyFixture::load(proxy::Config config) {
 
 std::shared_ptr<Peer> ProxyFixture::client(std::string_view address) {
   FakePair pair = make_pair(world, address);
-  clients->serve(std::move(pair.stream), "main");
+  clients->serve(std::move(pair.stream), listener);
   return pair.peer;
 }
 

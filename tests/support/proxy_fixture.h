@@ -102,6 +102,7 @@ class ProxyFixture {
   proxy::SharedUpstreams upstreams;
   proxy::Services services;
   std::unique_ptr<proxy::Proxy> proxy;
+  const std::string listener = "main";
   std::unique_ptr<proxy::ConnectionSet> clients;
 
  private:

@@ -1,10 +1,9 @@
 // AccessLog: one line for each exchange, on stdout, in the members and the order of contract §5.
 //
-// json: one object a line. A member without a value is null, so that every line has every member:
-//   `status` when the client left before an answer began; `idempotency` where no key was looked at.
-//   `duration_ms` has microseconds ("duration_ms":1.234).
-// text: the time, then name=value for the rest; "-" is no value, and a value with a space, a quote
-//   or a byte that is not printable ASCII is quoted, and escaped as in JSON.
+// A line is one JSON object, whatever log.format says: that is of the operational log. A member
+//   without a value is null, so that every line has every member: `status` when the client left
+//   before an answer began, `idempotency` where no key was looked at. `duration_ms` has
+//   microseconds ("duration_ms":1.234).
 // `access` of the configuration: `all`; `off`; `errors` keeps what an operator looks for after an
 //   incident: a status of 500 or more, no status at all, an error by name (which includes requests
 //   that holdfast refused), or a fallback that hid one. A 4xx that the upstream sent is no error.
@@ -28,10 +27,7 @@ class AccessLog {
   AccessLog(LogSink& sink, const proxy::LogConfig& config) : sink_(sink) { configure(config); }
 
   /// After a reload, on the worker's own thread.
-  void configure(const proxy::LogConfig& config) {
-    access_ = config.access;
-    format_ = config.format;
-  }
+  void configure(const proxy::LogConfig& config) { access_ = config.access; }
 
   void write(const proxy::ExchangeRecord& record);
 
@@ -40,11 +36,10 @@ class AccessLog {
 
   LogSink& sink_;
   proxy::AccessLog access_ = proxy::AccessLog::all;
-  LogFormat format_ = LogFormat::json;
   std::string line_;  // kept for its capacity
 };
 
 /// Appends the line that `record` makes, newline and all.
-void append_access_line(std::string& out, const proxy::ExchangeRecord& record, LogFormat format);
+void append_access_line(std::string& out, const proxy::ExchangeRecord& record);
 
 }  // namespace holdfast::app

@@ -15,13 +15,11 @@
 #pragma once
 
 #include <functional>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "holdfast/app/admin_records.h"
-#include "holdfast/base/uuid.h"
 #include "holdfast/proxy/downstream.h"
 #include "holdfast/store/store.h"
 
@@ -48,9 +46,7 @@ class Admin final : public proxy::Handler {
   Admin(AdminSource source, runtime::Context& context);
 
   runtime::Task<void> handle(proxy::Transaction& transaction) override;
-  void refused(proxy::Transaction& transaction, const http::RequestHead* head,
-               const http::RequestError& error) override;
-  std::string_view request_id(proxy::Transaction& transaction) override;
+  void refused(proxy::Transaction&, const http::RequestError&, std::string_view) override {}
   const proxy::DownstreamOptions& options() const override { return options_; }
   bool draining() const override { return source_.draining(); }
 
@@ -75,7 +71,6 @@ class Admin final : public proxy::Handler {
   AdminSource source_;
   runtime::Context& context_;
   proxy::DownstreamOptions options_;
-  std::optional<Uuid7> request_id_;
 };
 
 }  // namespace holdfast::app

@@ -17,7 +17,8 @@ bool is_name_or_empty(std::string_view text);
 bool is_key_header(std::string_view text);
 bool is_keyed_method(std::string_view text);
 
-inline constexpr TextRule pseudonym_rule = {"a token (letters, digits, -._~)", is_pseudonym};
+inline constexpr TextRule pseudonym_rule = {
+    "a token (letters, digits, -._~) that begins with a letter", is_pseudonym};
 inline constexpr TextRule optional_field_name_rule = {R"(a header's name, or "")",
                                                       is_field_name_or_empty};
 inline constexpr TextRule some_text_rule = {"a string that is not empty", is_some_text};

@@ -65,7 +65,7 @@ class HeadReader {
   bool started() const { return !text_.empty() && text_.front() != '\r'; }
   /// REQUIRES: Event::start_line was reported.
   std::string_view start_line() const { return text().substr(0, start_line_size_); }
-  /// All bytes of the section. REQUIRES: Event::end was reported.
+  /// All bytes of the section so far.
   std::string_view text() const { return text_; }
   std::size_t field_count() const { return field_count_; }
   /// Adds the field lines to `fields`, which then point into this object; says how many were

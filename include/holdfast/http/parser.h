@@ -76,7 +76,10 @@ class RequestParser {
 
   /// True once a byte of the present message (an empty line before it does not count) was consumed.
   bool started() const;
-  /// REQUIRES: ParseEvent::head was reported since begin().
+  /// REQUIRES: ParseEvent::head was reported since begin(), parse() failed, or give_up() was
+  /// called. Of a head that is not complete there is only what its request line said, as far as it
+  /// was read and can be understood: the method, then the target. An unknown method is
+  /// Method::other with no text.
   const RequestHead& head() const;
   /// The body pieces of the last parse(); may be empty.
   std::span<const std::string_view> body() const;
@@ -85,6 +88,8 @@ class RequestParser {
   /// Gets ready for the next request on the connection. REQUIRES: ParseEvent::complete was
   /// reported.
   void begin();
+  /// The head will not be read to its end: head() tells what there is of it.
+  void give_up();
   /// Limits of the next request. REQUIRES: !started().
   void set_limits(const ParserLimits& limits);
 

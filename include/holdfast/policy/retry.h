@@ -27,7 +27,7 @@ struct RetryOptions {
   BackoffOptions backoff;
   RetryBudgetOptions budget;
   std::uint64_t body_limit = 64 * 1024;
-  /// nullopt ("off"): Retry-After is not heeded.
+  /// nullopt ("off"): any Retry-After is obeyed, as far as time is left.
   std::optional<Duration> retry_after_max = std::chrono::seconds(10);
   std::optional<Duration> hedge_after;  // nullopt: off
 

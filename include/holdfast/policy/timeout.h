@@ -34,7 +34,8 @@ inline Duration time_left(TimePoint deadline, TimePoint now) {
   return deadline > now ? deadline - now : Duration::zero();
 }
 
-/// The value of a deadline header: milliseconds as 1*DIGIT, at least 1. nullopt: malformed (400).
+/// The value of a deadline header: milliseconds as 1*DIGIT; 0 is over already. nullopt: malformed
+/// (400).
 std::optional<Duration> parse_deadline(std::string_view value);
 
 }  // namespace holdfast::policy

@@ -36,7 +36,7 @@ struct ServerConfig {
   std::string name = "holdfast";
   std::optional<int> workers;  // nullopt: "auto"
   std::uint64_t max_connections = 10000;
-  Duration drain_timeout = std::chrono::seconds(25);
+  std::optional<Duration> drain_timeout = std::chrono::seconds(25);
   std::optional<Duration> header_timeout = std::chrono::seconds(10);
   std::optional<Duration> idle_timeout = std::chrono::seconds(75);
   std::optional<std::uint64_t> min_body_rate = 240;  // bytes a second
@@ -71,8 +71,8 @@ struct EndpointConfig {
 };
 
 struct PoolOptions {
-  std::uint64_t max_connections = 1024;
-  std::uint64_t max_pending = 1024;
+  std::optional<std::uint64_t> max_connections = 1024;
+  std::optional<std::uint64_t> max_pending = 1024;
   std::optional<Duration> idle_timeout = std::chrono::seconds(60);
   std::optional<std::uint64_t> max_requests;
 };

@@ -8,7 +8,7 @@
 #include <functional>
 #include <list>
 #include <memory>
-#include <string_view>
+#include <string>
 
 #include "holdfast/proxy/downstream.h"
 #include "holdfast/runtime/scope.h"
@@ -24,7 +24,9 @@ class ConnectionSet {
   ConnectionSet& operator=(const ConnectionSet&) = delete;
   ~ConnectionSet() { cut(); }
 
-  void serve(std::unique_ptr<net::Stream> stream, std::string_view listener);
+  /// `listener`, the name it is known by, outlives the connection.
+  void serve(std::unique_ptr<net::Stream> stream, const std::string& listener);
+  void serve(std::unique_ptr<net::Stream> stream, std::string&& listener) = delete;
   /// Closes what is between two requests. From the loop, never from a connection's own stack.
   void close_idle();
   void cut() { scope_.cancel_all(); }
@@ -38,7 +40,7 @@ class ConnectionSet {
   };
   class Registration;
 
-  runtime::Task<void> run(net::Stream* stream, std::string_view listener);
+  runtime::Task<void> run(net::Stream* stream, const std::string& listener);
 
   Handler& handler_;
   runtime::Context& context_;

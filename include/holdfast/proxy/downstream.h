@@ -79,7 +79,8 @@ class Transaction {
   std::uint64_t bytes_out() const { return bytes_out_; }
 
   /// True if the connection will be closed after this answer (the client's wish, its HTTP/1.0, a
-  /// drain, a body that is not worth reading to its end). Asked before the head is composed.
+  /// drain with no further request read, a body that is not worth reading to its end). Asked before
+  /// the head is composed.
   bool closes();
   /// From now on closes() is true.
   void close_after() { must_close_ = true; }
@@ -103,8 +104,10 @@ class Transaction {
   /// A whole answer of holdfast's own. Ends with the answer sent, or the client gone.
   runtime::Task<void> respond(const OwnResponse& response);
 
-  /// Passes on an informational response. Nothing for HTTP/1.0, or once the answer has begun.
-  void inform(const http::ResponseHead& response);
+  /// Passes on an informational response of that attempt (counted from 1). Only the first attempt
+  /// that has any is heard, so their bound is one parser's. Nothing for HTTP/1.0, or once the answer
+  /// has begun.
+  void inform(const http::ResponseHead& response, int attempt);
 
  private:
   friend class DownstreamConnection;
@@ -117,6 +120,7 @@ class Transaction {
   int status_ = 0;
   BodyMode mode_ = BodyMode::none;
   std::uint64_t bytes_out_ = 0;
+  int informing_attempt_ = 0;  // whose informational responses are passed on; 0: nobody's yet
   bool head_pending_ = false;
   bool answered_ = false;
   bool finished_ = false;
@@ -129,12 +133,11 @@ class Handler {
   virtual ~Handler() = default;
   /// Answers one request. Cancelled (destroyed) if the client goes away.
   virtual runtime::Task<void> handle(Transaction& transaction) = 0;
-  /// A request that could not be read; the connection answers `error` by itself after this call.
-  /// The head may be missing (`head` is nullptr).
-  virtual void refused(Transaction& transaction, const http::RequestHead* head,
-                       const http::RequestError& error) = 0;
-  /// The id for a problem's body, when there is none yet.
-  virtual std::string_view request_id(Transaction& transaction) = 0;
+  /// A request that could not be read. The connection has answered it with `error` by itself,
+  /// unless the client was gone before. transaction.request() is what there is of it
+  /// (RequestParser::head).
+  virtual void refused(Transaction& transaction, const http::RequestError& error,
+                       std::string_view request_id) = 0;
   /// Options for the next request.
   virtual const DownstreamOptions& options() const = 0;
   /// True while the process drains: answers carry Connection: close.
@@ -143,8 +146,11 @@ class Handler {
 
 class DownstreamConnection {
  public:
-  DownstreamConnection(std::unique_ptr<net::Stream> stream, std::string_view listener,
+  /// `listener` outlives this, and may get another name between two requests.
+  DownstreamConnection(std::unique_ptr<net::Stream> stream, const std::string& listener,
                        Handler& handler, runtime::Context& context);
+  DownstreamConnection(std::unique_ptr<net::Stream> stream, std::string&& listener,
+                       Handler& handler, runtime::Context& context) = delete;
   DownstreamConnection(const DownstreamConnection&) = delete;
   DownstreamConnection& operator=(const DownstreamConnection&) = delete;
 
@@ -156,6 +162,7 @@ class DownstreamConnection {
  private:
   friend class Transaction;
 
+  bool has_next();
   runtime::Task<bool> read_head();
   runtime::Task<void> handle_one();
   runtime::Task<void> watch_client();
@@ -164,7 +171,7 @@ class DownstreamConnection {
   runtime::Task<void> linger();
 
   std::unique_ptr<net::Stream> stream_;
-  const std::string listener_;
+  const std::string& listener_;
   Handler& handler_;
   runtime::Context& context_;
   std::string client_;

@@ -7,10 +7,9 @@
 #pragma once
 
 #include <memory>
-#include <optional>
+#include <string_view>
 #include <vector>
 
-#include "holdfast/base/uuid.h"
 #include "holdfast/proxy/cluster.h"
 #include "holdfast/proxy/downstream.h"
 
@@ -26,9 +25,8 @@ class Proxy final : public Handler {
   void drain() { draining_ = true; }
 
   runtime::Task<void> handle(Transaction& transaction) override;
-  void refused(Transaction& transaction, const http::RequestHead* head,
-               const http::RequestError& error) override;
-  std::string_view request_id(Transaction& transaction) override;
+  void refused(Transaction& transaction, const http::RequestError& error,
+               std::string_view request_id) override;
   const DownstreamOptions& options() const override { return current_->downstream(); }
   bool draining() const override { return draining_; }
 
@@ -41,7 +39,6 @@ class Proxy final : public Handler {
   Services& services_;
   std::unique_ptr<Generation> current_;
   std::vector<std::unique_ptr<Generation>> earlier_;
-  std::optional<Uuid7> refused_id_;
   bool draining_ = false;
 };
 

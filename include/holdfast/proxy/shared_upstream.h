@@ -60,7 +60,8 @@ class SharedUpstream {
   // -- connections: the bound holds for open ones, in use or idle, over all workers
   /// Takes a place for one connection if there is one.
   bool try_open();
-  /// Puts the ticket at the end of the queue; false if max_pending others wait.
+  /// Puts the ticket at the end of the queue; false if max_pending others wait for a connection in
+  /// use to end. An idle one, or one whose answer has been read to its end, makes room at once.
   bool enqueue(ConnectionTicket& ticket);
   /// Takes a ticket out. True if it was queued still; false: it was granted (the place is the
   /// caller's).
@@ -76,11 +77,14 @@ class SharedUpstream {
 
   std::atomic<std::int64_t> active_connections{0};
   std::atomic<std::int64_t> idle_connections{0};
+  /// Of the active ones, those whose answer has been read to its end.
+  std::atomic<std::int64_t> ending_connections{0};
 
   void reconfigure(const UpstreamConfig& config);
 
  private:
   policy::RetryBudget& budget_for(Duration window);
+  std::uint64_t free_soon() const;
   /// REQUIRES: the queue is not empty and the lock is held.
   void grant_first();
 

@@ -62,14 +62,20 @@ class Lease {
   UpstreamConnection& operator*() const { return *connection_; }
   UpstreamConnection* operator->() const { return connection_.get(); }
 
+  /// The answer has been read to its end: the connection is about to come back or to close, and
+  /// whoever needs its place may queue for it.
+  void answered();
   /// Gives the connection back for the next exchange. REQUIRES: its answer was complete and leaves
   /// it usable.
   void release();
   void close();
 
  private:
+  void end();
+
   EndpointPool* pool_ = nullptr;
   std::unique_ptr<UpstreamConnection> connection_;
+  bool answered_ = false;
 };
 
 class EndpointPool {

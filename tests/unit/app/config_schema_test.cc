@@ -195,8 +195,21 @@ trusted_proxies = ["10.0.0.0/8"]
   CHECK(pool.max_requests == 2);
 }
 
+TEST_CASE("what bounds a wait or a pool can be off") {
+  const auto server = read("drain_timeout = \"off\"\n", proxy::ServerConfig(),
+                           [](Reader& keys, auto& options) { server_keys(keys, options); });
+  CHECK_FALSE(server.drain_timeout.has_value());
+  const auto pool = read("max_connections = \"off\"\nmax_pending = \"off\"\n", proxy::PoolOptions(),
+                         [](Reader& keys, auto& options) { pool_keys(keys, options); });
+  CHECK_FALSE(pool.max_connections.has_value());
+  CHECK_FALSE(pool.max_pending.has_value());
+}
+
 TEST_CASE("names that go onto the wire are tokens") {
   CHECK(is_pseudonym("holdfast-1"));
+  CHECK(is_pseudonym("*"));
+  CHECK_FALSE(is_pseudonym("1hf"));
+  CHECK_FALSE(is_pseudonym("-hf"));
   CHECK_FALSE(is_pseudonym(""));
   CHECK_FALSE(is_pseudonym("two words"));
   CHECK_FALSE(is_pseudonym("a\r\nb"));

@@ -107,6 +107,62 @@ TEST_CASE("a request line is refused before the head is complete") {
   CHECK(problem_of("CONNECT a:22 HTTP/1.1\r\n") == "method-not-allowed");
 }
 
+TEST_CASE("of a refused request there is what its line said, as far as it can be understood") {
+  ParserLimits limits;
+  limits.max_target_bytes = 40;
+  limits.max_header_bytes = 100;
+  limits.max_body_bytes = 5;
+  struct Row {
+    std::string bytes;
+    Method method;
+    std::string method_text;
+    std::string path;
+  };
+  const std::string long_path(60, 'a');
+  const std::string long_method(max_method_length + 1, 'A');
+  for (const Row& row :
+       {Row{"POST /p?q HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", Method::post, "POST",
+            "/p"},
+        {"BREW /p HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n", Method::other, "BREW", "/p"},
+        {"PUT http://b/p HTTP/1.1\r\nA: " + std::string(90, 'a'), Method::put, "PUT", "/p"},
+        {"GET /p HTTP/1.1\r\nHost : a\r\n\r\n", Method::get, "GET", "/p"},
+        {"GET /p HTTP/1.1\r\nHo\x01st: a\r\n\r\n", Method::get, "GET", "/p"},
+        {"GET /p HTTP/1.1\rx", Method::get, "GET", "/p"},
+        {"HEAD /" + long_path + " HTTP/1.1\r\n", Method::head, "HEAD", ""},
+        {"HEAD /p HTTP/2.0\r\n", Method::head, "HEAD", ""},
+        {"HEAD no-path HTTP/1.1\r\n", Method::head, "HEAD", ""},
+        {"HEAD /\x01p HTTP/1.1\r\n", Method::head, "HEAD", ""},
+        {"HEAD\n", Method::other, "", ""},
+        {"H(AD /p HTTP/1.1\r\n", Method::other, "", ""},
+        {long_method + " /p HTTP/1.1\r\n", Method::other, "", ""}}) {
+    CAPTURE(row.bytes);
+    for (const std::size_t piece : {row.bytes.size(), std::size_t{1}}) {
+      RequestParser parser(limits);
+      bool is_refused = false;
+      for (std::size_t at = 0; at < row.bytes.size() && !is_refused; at += piece) {
+        is_refused = !parser.parse(std::string_view(row.bytes).substr(at, piece));
+      }
+      REQUIRE(is_refused);
+      CHECK(parser.head().method == row.method);
+      CHECK(parser.head().method_text == row.method_text);
+      CHECK(parser.head().path == row.path);
+    }
+  }
+}
+
+TEST_CASE("of a head that is given up there is its line too; of a whole one everything") {
+  RequestParser parser(ParserLimits{});
+  REQUIRE(parser.parse("GET /p HTTP/1.1\r\nHost: a\r\n").has_value());
+  parser.give_up();
+  CHECK(parser.head().method == Method::get);
+  CHECK(parser.head().path == "/p");
+  ReadRequest whole("PUT /w HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+  CHECK_FALSE(whole.parser.parse("no chunk").has_value());
+  whole.parser.give_up();
+  CHECK(whole->path == "/w");
+  CHECK(whole->authority == "a");
+}
+
 TEST_CASE("a request head is taken apart") {
   const ReadRequest request(
       "PATCH /a/b?c=d?e HTTP/1.1\r\nHost: A.test:80\r\nX-A: 1\r\nX_B: 2\r\nx-a:  3 \r\n\r\n");
@@ -239,6 +295,20 @@ TEST_CASE("several chunks in one input are several pieces, and views of that inp
   CHECK(parser.head().fields.count(FieldName::host) == 1);
   parser.begin();
   CHECK(parser.trailers().empty());
+}
+
+TEST_CASE("an empty input in the middle of a body gives no piece") {
+  for (const std::string framing : {"Content-Length: 4\r\n", "Transfer-Encoding: chunked\r\n"}) {
+    CAPTURE(framing);
+    ReadRequest request("PUT / HTTP/1.1\r\nHost: a\r\n" + framing + "\r\n");
+    const std::string_view part = framing[0] == 'C' ? "ab" : "4\r\nab";
+    REQUIRE(request.parser.parse(part)->event == ParseEvent::body);
+    const auto step = request.parser.parse("");
+    REQUIRE(step.has_value());
+    CHECK(step->event == ParseEvent::need_more);
+    CHECK(step->consumed == 0);
+    CHECK(request.parser.body().empty());
+  }
 }
 
 TEST_CASE("random requests are read back whole, whatever the cut") {

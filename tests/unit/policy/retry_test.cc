@@ -151,10 +151,13 @@ TEST_CASE("Retry-After of a retried status is the delay, up to retry_after_max")
     facts.time_left = 6s;
     CHECK(verdict(options, facts) == retry);
   }
-  SUBCASE("switched off it is not heeded") {
+  SUBCASE("without a bound any is obeyed, as far as time is left") {
     options.retry_after_max.reset();
     facts.retry_after = 24h;
-    CHECK(decide(options, facts).delay == 50ms);
+    CHECK(verdict(options, facts) == retry);
+    CHECK(decide(options, facts).delay == 24h);
+    facts.time_left = 24h;
+    CHECK(verdict(options, facts) == deadline);
   }
   SUBCASE("it does not count for a failure without an answer") {
     facts.status = 0;

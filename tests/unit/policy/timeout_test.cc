@@ -7,11 +7,13 @@ using namespace holdfast::policy;
 using namespace std::chrono_literals;
 
 TEST_CASE("a deadline header is milliseconds and nothing else") {
-  for (const std::string_view bad : {"", "0", "000", "-1", "+1", "1.5", "1s", "100ms", " 5", "5 ",
-                                     "0x10", "1,2", "9223372036855", "18446744073709551616"}) {
+  for (const std::string_view bad : {"", "-1", "+1", "1.5", "1s", "100ms", " 5", "5 ", "0x10",
+                                     "1,2", "9223372036855", "18446744073709551616"}) {
     CAPTURE(bad);
     CHECK_FALSE(parse_deadline(bad));
   }
+  CHECK(parse_deadline("0") == Duration::zero());
+  CHECK(parse_deadline("000") == Duration::zero());
   CHECK(parse_deadline("1") == Duration(1ms));
   CHECK(parse_deadline("0250") == Duration(250ms));
   CHECK(parse_deadline("9223372036854") == Duration(9223372036854ms));  // the most a Duration holds

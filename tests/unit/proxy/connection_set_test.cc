@@ -15,8 +15,7 @@ class SilentHandler final : public proxy::Handler {
     runtime::Signal nothing;
     co_await runtime::wait_for(nothing, timers_, never);
   }
-  void refused(proxy::Transaction&, const http::RequestHead*, const http::RequestError&) override {}
-  std::string_view request_id(proxy::Transaction&) override { return ""; }
+  void refused(proxy::Transaction&, const http::RequestError&, std::string_view) override {}
   const proxy::DownstreamOptions& options() const override { return options_; }
   bool draining() const override { return false; }
 
@@ -32,13 +31,14 @@ struct SetFixture {
   }
   std::shared_ptr<Peer> connect() {
     FakePair pair = make_pair(world);
-    set->serve(std::move(pair.stream), "main");
+    set->serve(std::move(pair.stream), listener);
     world.settle();
     return pair.peer;
   }
   const std::size_t frames_before = runtime::live_frames();
   World world;
   SilentHandler handler{world.context().timers};
+  const std::string listener = "main";
   int closed = 0;
   std::unique_ptr<proxy::ConnectionSet> set =
       std::make_unique<proxy::ConnectionSet>(handler, world.context(), [this] { ++closed; });
@@ -92,7 +92,7 @@ TEST_CASE("a connection whose peer has sent and gone before it is served") {
   FakePair pair = make_pair(fixture.world);
   pair.peer->finish();
   fixture.world.settle();
-  fixture.set->serve(std::move(pair.stream), "main");
+  fixture.set->serve(std::move(pair.stream), fixture.listener);
   fixture.world.settle();
   CHECK(fixture.set->size() == 0);
   CHECK(fixture.closed == 1);

@@ -12,6 +12,15 @@ using proxy::OwnResponse;
 using proxy::Transaction;
 using runtime::Task;
 
+/// What a handler was told of a refused request.
+struct Refused {
+  http::Problem problem;
+  std::string method;
+  std::string path;
+  std::uint64_t bytes_out;
+  std::string request_id;
+};
+
 /// Answers 200 with the request's path, after reading the body if asked to, or waits to be told.
 class EchoHandler final : public proxy::Handler {
  public:
@@ -31,10 +40,12 @@ class EchoHandler final : public proxy::Handler {
     response.body = paths.back();
     co_await transaction.respond(response);
   }
-  void refused(Transaction&, const http::RequestHead*, const http::RequestError& error) override {
-    refusals.push_back(error.problem);
+  void refused(Transaction& transaction, const http::RequestError& error,
+               std::string_view request_id) override {
+    const http::RequestHead& request = transaction.request();
+    refusals.push_back({error.problem, std::string(request.method_text), std::string(request.path),
+                        transaction.bytes_out(), std::string(request_id)});
   }
-  std::string_view request_id(Transaction&) override { return "the-id"; }
   const proxy::DownstreamOptions& options() const override { return options_value; }
   bool draining() const override { return drains; }
 
@@ -48,7 +59,7 @@ class EchoHandler final : public proxy::Handler {
   std::optional<Duration> idle;
   int running = 0;
   std::vector<std::string> paths;
-  std::vector<http::Problem> refusals;
+  std::vector<Refused> refusals;
 
  private:
   struct Running {
@@ -65,7 +76,7 @@ class EchoHandler final : public proxy::Handler {
 class DownstreamFixture {
  public:
   DownstreamFixture() {
-    connection = std::make_unique<proxy::DownstreamConnection>(std::move(pair.stream), "main",
+    connection = std::make_unique<proxy::DownstreamConnection>(std::move(pair.stream), listener,
                                                                handler, world.context());
     run = connection->run();
     run.start();
@@ -88,6 +99,7 @@ class DownstreamFixture {
   const std::size_t frames_before = runtime::live_frames();
   World world;
   EchoHandler handler{world.context().timers};
+  const std::string listener = "main";
   FakePair pair = make_pair(world);
   Peer& client = *pair.peer;
   std::unique_ptr<proxy::DownstreamConnection> connection;
@@ -172,8 +184,41 @@ TEST_CASE("header_timeout runs from the first byte of a request: 408, closed") {
   fixture.world.pass(Duration(1));
   CHECK(status_of(fixture.client.received()) == 408);
   CHECK(field_of(fixture.client.received(), "Connection") == "close");
-  CHECK(fixture.client.received().find("\"request_id\":\"the-id\"") != std::string::npos);
-  CHECK(fixture.handler.refusals == std::vector<http::Problem>{http::Problem::request_timeout});
+  REQUIRE(fixture.handler.refusals.size() == 1);
+  const Refused& told = fixture.handler.refusals.front();
+  CHECK(told.problem == http::Problem::request_timeout);
+  CHECK(told.method == "GET");
+  CHECK(told.path == "/");
+  const std::string body = body_of(fixture.client.received());
+  CHECK(body.find("\"request_id\":\"" + told.request_id + "\"") != std::string::npos);
+  CHECK(told.bytes_out == body.size());
+}
+
+TEST_CASE("a refused HEAD gets no body") {
+  for (const std::string bytes :
+       {"HEAD /p HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n", "HEAD /p HTTP/9\r\n",
+        "HEAD /p HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "HEAD /\n"}) {
+    CAPTURE(bytes);
+    DownstreamFixture fixture;
+    const std::string text = fixture.exchange(bytes);
+    CHECK(status_of(text) >= 400);
+    CHECK(text.ends_with("\r\n\r\n"));
+    CHECK(body_of(text).empty());
+    REQUIRE(fixture.handler.refusals.size() == 1);
+    CHECK(fixture.handler.refusals.front().method == "HEAD");
+    CHECK(fixture.handler.refusals.front().bytes_out == 0);
+  }
+}
+
+TEST_CASE("a refused request is told of even if its client goes before the answer does") {
+  DownstreamFixture fixture;
+  fixture.client.take_at_most(3);
+  fixture.exchange("GET / HTTP/9\r\n");
+  CHECK(fixture.handler.refusals.empty());
+  fixture.client.reset();
+  fixture.world.settle();
+  CHECK(fixture.handler.refusals.size() == 1);
+  CHECK(fixture.ended());
 }
 
 TEST_CASE("what cannot be read is refused with its own status, and nothing after it is answered") {
@@ -251,15 +296,32 @@ TEST_CASE("a body that nobody wanted and that is far from its end closes the con
   }
 }
 
-TEST_CASE("the client's wish to close, HTTP/1.0 and a drain end the connection after the answer") {
-  for (const char* bytes : {"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-                            "GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"}) {
+TEST_CASE("the client's wish to close and HTTP/1.0 end the connection after the answer") {
+  for (const char* bytes :
+       {"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "GET / HTTP/1.0\r\n\r\n"}) {
     CAPTURE(bytes);
     DownstreamFixture fixture;
-    fixture.handler.drains = bytes == std::string("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     const std::string text = fixture.exchange(bytes + get("/after"));
     CHECK(field_of(text, "Connection") == "close");
     CHECK(count_of(text, "HTTP/1.1 ") == 1);
+    CHECK(fixture.client.ended());
+  }
+}
+
+TEST_CASE("a drain answers what was read already, then ends the connection") {
+  for (const std::string rest : {"", "\r\n"}) {
+    DownstreamFixture fixture;
+    fixture.handler.waits = true;
+    fixture.exchange(get("/1") + get("/2") + rest);
+    fixture.handler.drains = true;
+    fixture.handler.waits = false;
+    fixture.handler.go(fixture.world.now());
+    fixture.world.settle();
+    const std::string text = fixture.client.take();
+    CHECK(fixture.handler.paths == std::vector<std::string>{"/1", "/2"});
+    const std::size_t second = text.find("\r\n\r\n/1") + 6;
+    CHECK(field_of(text.substr(0, second), "Connection") == "-");
+    CHECK(field_of(text.substr(second), "Connection") == "close");
     CHECK(fixture.client.ended());
   }
 }

@@ -383,7 +383,9 @@ TEST_CASE("the trace id of a valid traceparent") {
        {std::string(), "00-" + id, "ff-" + id + "-b7ad6b7169203331-01",
         "00-" + std::string(32, '0') + "-b7ad6b7169203331-01",
         "00-" + std::string(32, 'G') + "-b7ad6b7169203331-01", "00_" + id + "-b7ad6b7169203331-01",
-        "0x-" + id + "-b7ad6b7169203331-01"}) {
+        "0x-" + id + "-b7ad6b7169203331-01", "00-" + id + "-0000000000000000-01",
+        "00-" + id + "-b7ad6b716920333G-01", "00-" + id + "-b7ad6b7169203331-0x",
+        "00-" + id + "-b7ad6b7169203331-01-more", "01-" + id + "-b7ad6b7169203331-01more"}) {
     CAPTURE(bad);
     CHECK(trace_id_of(bad).empty());
   }

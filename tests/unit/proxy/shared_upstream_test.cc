@@ -68,6 +68,39 @@ TEST_CASE("no more than max_pending wait; what cannot wait is told at once") {
   CHECK(shared.withdraw(second));
 }
 
+TEST_CASE("a connection that nobody needs makes nobody be refused") {
+  for (const bool ending : {false, true}) {
+    SharedUpstream shared(limits(2, 0));
+    int pressed = 0;
+    shared.on_pressure(&pressed, [&] { ++pressed; });
+    CHECK(shared.try_open());
+    CHECK(shared.try_open());
+    Ticket first;
+    Ticket second;
+    CHECK_FALSE(shared.enqueue(first));
+    CHECK(pressed == 0);
+    (ending ? shared.ending_connections : shared.idle_connections) = 1;
+    CHECK(shared.enqueue(first));
+    CHECK(pressed == 1);
+    CHECK_FALSE(shared.enqueue(second));  // there is one such place, and it is the first's
+    shared.closed();
+    CHECK(first.grants == 1);
+  }
+}
+
+TEST_CASE("a bound that is off bounds nothing") {
+  UpstreamConfig config = limits(1, 0);
+  config.pool.max_pending.reset();
+  SharedUpstream shared(config);
+  CHECK(shared.try_open());
+  std::deque<Ticket> tickets(3);
+  for (Ticket& ticket : tickets) CHECK(shared.enqueue(ticket));
+  config.pool.max_connections.reset();
+  shared.reconfigure(config);
+  for (const Ticket& ticket : tickets) CHECK(ticket.grants == 1);
+  CHECK(shared.try_open());
+}
+
 TEST_CASE("a place that came free meanwhile is granted at once") {
   SharedUpstream shared(limits(1, 0));
   Ticket ticket;
