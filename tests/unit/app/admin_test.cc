@@ -72,7 +72,7 @@ class AdminFixture {
 
   std::shared_ptr<test::Peer> connect() {
     test::FakePair pair = test::make_pair(world);
-    clients_.serve(std::move(pair.stream), "admin");
+    clients_.serve(std::move(pair.stream), listener_);
     return pair.peer;
   }
   Answer ask(std::string_view text) {
@@ -115,6 +115,7 @@ class AdminFixture {
   }
 
   Admin admin_;
+  const std::string listener_ = "admin";
   proxy::ConnectionSet clients_;
 };
 
