@@ -105,8 +105,8 @@ class Transaction {
   runtime::Task<void> respond(const OwnResponse& response);
 
   /// Passes on an informational response of that attempt (counted from 1). Only the first attempt
-  /// that has any is heard, so their bound is one parser's. Nothing for HTTP/1.0, or once the answer
-  /// has begun.
+  /// that has any is heard, so their bound is one parser's. Nothing for HTTP/1.0, or once the
+  /// answer has begun.
   void inform(const http::ResponseHead& response, int attempt);
 
  private:
