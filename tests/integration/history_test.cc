@@ -247,6 +247,18 @@ TEST_SUITE("the checker of histories") {
     }
   }
 
+  TEST_CASE("I13: where owners live on, what is unknown is so for a while only") {
+    const Promises healing{.nothing_stays_unknown = true, .calm_within = 1000ms};
+    const Event calm = mark(Kind::calm, 100ms);
+    for (const auto& [at, expected] :
+         std::vector<std::pair<Milliseconds, std::string>>{{200ms, ""}, {1200ms, "I13"}}) {
+      Event late = send(1);
+      late.at = at;
+      CHECK(broken({calm, late, told(1, "outcome-unknown")}, healing) == expected);
+      CHECK(broken({calm, late, told(1, "outcome-unknown")}, {.calm_within = 1000ms}) == "");
+    }
+  }
+
   TEST_CASE("I16: answers come in the order of their requests, and are HTTP") {
     CHECK(broken({send(1), lost(1, "malformed")}) == "I16");
     Event swapped = executed(2, 1);

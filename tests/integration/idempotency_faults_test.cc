@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <map>
 #include <random>
+#include <ranges>
 
 #include "tests/support/keyed_chaos.h"
 
@@ -37,13 +38,16 @@ const std::vector<std::string> every_behaviour = {
 
 /// A client's pause, an exchange, its lease; and a machine with other things to do.
 constexpr Milliseconds calm_within{6000};
+/// The longest pause between two tries to commit or to revoke, twice, and the store's own.
+constexpr Milliseconds healed_within{12000};
 
 Promises promises(const ChaosPlan& plan) {
   Promises result;
   result.store_may_fail = plan.store == "redis";
   result.reexecutes = plan.idempotency.find("reexecute") != plan.idempotency.npos;
+  result.nothing_stays_unknown = plan.heals;
   result.largest_kept = KeyedChaos::largest_kept;
-  result.calm_within = calm_within;
+  result.calm_within = plan.heals ? healed_within : calm_within;
   return result;
 }
 
@@ -76,9 +80,10 @@ void expect_no_violation(const ChaosPlan& plan, std::uint64_t seed) {
                      << " requests, " << count(events, Event::Kind::start) << " runs, "
                      << chaos.kills() << " kills; " << answers(events));
   CHECK(count(events, Event::Kind::start) > 0);
-  for (const Violation& violation : violations) {
-    CAPTURE(violation.key);
-    FAIL_CHECK(violation.invariant << ": " << violation.what);
+  constexpr std::size_t told = 5;  // one fault may show in thousands of answers
+  CHECK_MESSAGE(violations.empty(), violations.size() << " violations");
+  for (const Violation& violation : violations | std::views::take(told)) {
+    MESSAGE(violation.key << ", " << violation.invariant << ": " << violation.what);
   }
   if (!violations.empty()) MESSAGE(story(events, violations.front().key));
 }
@@ -115,6 +120,20 @@ TEST_SUITE("idempotency under faults") {
                      Trouble::upstream_cut, Trouble::upstream_half_close};
     const auto seed = seed_of_this_run();
     for (int round = 0; round < rounds(2); ++round) {
+      expect_no_violation(plan, seed + static_cast<std::uint64_t>(round));
+    }
+  }
+
+  TEST_CASE("a store that comes back leaves no key in doubt") {
+    ChaosPlan plan;
+    plan.store = "redis";
+    plan.steps = 10;
+    plan.behaviours = {behaviour::ok, behaviour::slow};
+    plan.heals = true;
+    plan.troubles = {Trouble::store_cut, Trouble::store_stall, Trouble::store_delay,
+                     Trouble::store_lost_answers, Trouble::store_outage};
+    const auto seed = seed_of_this_run();
+    for (int round = 0; round < rounds(1); ++round) {
       expect_no_violation(plan, seed + static_cast<std::uint64_t>(round));
     }
   }

@@ -352,7 +352,10 @@ class Checker {
       if (event.kind != Kind::receive) continue;
       const Event* send = ledger_.send_of(event);
       if (send == nullptr || send->at <= calm->at + promises_.calm_within) continue;
-      if (!one_of(event.state, {"in-progress", "execution-pending", "store-unavailable"})) continue;
+      const bool put_off =
+          one_of(event.state, {"in-progress", "execution-pending", "store-unavailable"});
+      const bool stuck = promises_.nothing_stays_unknown && event.state == "outcome-unknown";
+      if (!put_off && !stuck) continue;
       key_ = event.key;
       violated("I13", number("request", event.request) + " was told " + event.state +
                           " long after the last fault");

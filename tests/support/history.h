@@ -65,6 +65,8 @@ struct Promises {
   /// A completion may be lost with the process that could not write it: what it told meanwhile can
   /// become unknown. It can become nothing else.
   bool store_may_fail = false;
+  /// Owners live on and the upstream answers all: so long after `calm` nothing is unknown any more.
+  bool nothing_stays_unknown = false;
   /// max_response_bytes: a larger answer is told once.
   std::size_t largest_kept = 1 << 20;
   /// So long after `calm` nobody is told to come back later.

@@ -86,7 +86,9 @@ struct ChaosPlan {
   int steps = 30;
   std::vector<Trouble> troubles;        // one of them for each step
   std::vector<std::string> behaviours;  // one of them for each request
-  std::string idempotency = "";         // more keys of [route.idempotency]
+  /// Nothing that is done here may leave an outcome unknown for good: the calm waits for that.
+  bool heals = false;
+  std::string idempotency = "";  // more keys of [route.idempotency]
   /// Before the first replica starts: changes what passes to the store and to the upstream.
   std::function<void(FaultLink& store, FaultLink& upstream)> prepare = {};
 };
