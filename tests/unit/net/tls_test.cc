@@ -10,9 +10,7 @@
 #include <vector>
 
 #include "tests/support/certificates.h"
-#include "tests/support/child_process.h"
 #include "tests/support/fake_network.h"
-#include "tests/support/loop_fixture.h"
 #include "tests/support/tls_peer.h"
 
 namespace holdfast::net {
@@ -768,36 +766,6 @@ TEST_CASE("quiet is who has said nothing, not even half a record") {
   CHECK_FALSE(f.stream->still_quiet());
   f.stream->consume(1);
   CHECK(f.stream->still_quiet());
-}
-
-// -- for real
-
-TEST_CASE("with openssl s_server over a socket, both versions, and a key update") {
-  for (const std::string version : {"-tls1_2", "-tls1_3"}) {
-    CAPTURE(version);
-    const int port = testing::free_port();
-    const std::string place = "127.0.0.1:" + std::to_string(port);
-    testing::ChildProcess server({"/usr/bin/openssl", "s_server", "-accept", place, "-cert",
-                                  good().cert_file(), "-key", good().key_file(), version, "-rev"});
-    REQUIRE(server.standard_output().wait_for("ACCEPT"));
-    test::LoopFixture fixture;
-    const auto address = Address::from_ip("127.0.0.1", static_cast<std::uint16_t>(port));
-    Task<Connected> connecting = fixture.network.connect(*address, never);
-    fixture.run(connecting);
-    Connected plain = connecting.take();
-    REQUIRE(plain);
-    Task<Connected> shaking =
-        tls_connect(*plain, trusting_context(), host, never, fixture.loop.context());
-    fixture.run(shaking);
-    Connected connected = shaking.take();
-    REQUIRE_MESSAGE(connected, (connected ? "" : connected.error().detail));
-    Stream& stream = **connected;
-    CHECK(stream.send("abc\n"));
-    fixture.run_until([&] { return stream.input().ends_with('\n'); });
-    CHECK(stream.input() == "cba\n");
-    connected->reset();
-    fixture.turn();
-  }
 }
 
 }  // namespace
