@@ -56,9 +56,12 @@ void FaultLink::rewrite(std::string from, std::string to) {
 void FaultLink::accept_connections() {
   while (!stopping_) {
     std::optional<Socket> accepted;
+    std::size_t cuts = 0;
     {
+      // With the cuts so far: who refuses and then cuts has cut this one too.
       const std::lock_guard lock(listener_mutex_);
       accepted = listener_.accept(1ms);
+      cuts = cuts_;
       if (accepted) ++open_;
     }
     if (!accepted) {
@@ -67,7 +70,7 @@ void FaultLink::accept_connections() {
     }
     Connection& connection = connections_.emplace_back();
     connection.client = std::move(*accepted);
-    connection.cuts = cuts_;
+    connection.cuts = cuts;
     connection.half_closed = half_closing_;
     connection.thread = std::thread([this, &connection] { serve(connection); });
   }

@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <set>
+#include <stdexcept>
 #include <utility>
 
 namespace holdfast::testing {
@@ -325,7 +326,9 @@ void KeyedChaos::store_outage() {
   store_link_->refuse();
   store_link_->cut();
   // Only when the last connection is gone can no acknowledgement be on its way.
-  eventually([this] { return store_link_->open_connections() == 0; });
+  if (!eventually([this] { return store_link_->open_connections() == 0; })) {
+    throw std::runtime_error("a connection to the store outlives its end");
+  }
   history_.add({.kind = Event::Kind::outage_begins});
   hottest_ += 2 * hot_keys;  // keys that nobody has claimed
   pause(100ms, 250ms);
@@ -370,7 +373,7 @@ bool KeyedChaos::settled(const std::string& key, const Holdfast& replica) {
   const bool unknown = response.headers.get("Idempotency-Status") == "outcome-unknown";
   const bool later = response.headers.has("Retry-After") || (unknown && plan_.heals);
   if (response.complete && !later) return true;
-  std::this_thread::sleep_for(20ms);  // so that a story can be read
+  std::this_thread::sleep_for(100ms);  // so that a story can be read
   return false;
 }
 
