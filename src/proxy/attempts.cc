@@ -191,7 +191,8 @@ runtime::Task<void> Attempts::hedged() {
     co_await first_run;
     co_return;
   }
-  services_.observer.retried(route_.slot, "hedge");
+  // The reason is what a longer wait would have become: no answer in time.
+  services_.observer.retried(route_.slot, name(ErrorGroup::timeout));
   hedging_ = true;
   runtime::Task<void> second_run = attempt(second);
   co_await runtime::first_of(first_run, second_run);
@@ -420,7 +421,7 @@ void Attempts::finish(Attempt& attempt) {
   if (attempt.error) {
     error_name_ = name(attempt.error->type);
     attempt.lease.close();
-    if (attempt.error->local) attempt.settle(Breaker::Outcome::ignored);
+    if (attempt.error->local || client_left()) attempt.settle(Breaker::Outcome::ignored);
     attempt.settle_failure(attempt.error->type);
   } else {
     error_name_ = {};
@@ -437,6 +438,10 @@ void Attempts::finish(Attempt& attempt) {
       attempt.settle(Breaker::Outcome::success);
     }
   }
+}
+
+bool Attempts::client_left() const {
+  return !keyed() && outgoing_.client != nullptr && outgoing_.client->stream().ended();
 }
 
 bool Attempts::method_listed() const {

@@ -1,6 +1,7 @@
 // The second half of Exchange: what the client gets. A response is passed on as it comes, a
 // fallback stands in, or a failure becomes an answer of holdfast's own.
 #include <algorithm>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -149,6 +150,7 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
 /// The response of the attempt has failed after its head.
 void Exchange::give_up(Attempt& attempt) {
   error_name_ = name(attempt.error->type);
+  if (attempts_ && attempts_->client_left()) attempt.settle(Breaker::Outcome::ignored);
   attempt.give_up();
 }
 
@@ -194,7 +196,7 @@ runtime::Task<bool> Exchange::fall_back() {
     const FallbackConfig& fallback = route_->config->fallbacks[i];
     if (!is_for(fallback)) continue;
     if (Cluster* cluster = route_->fallback_clusters[i]; cluster != nullptr) {
-      const bool answered = co_await fall_back_to(*cluster, cause);
+      const bool answered = co_await fall_back_to(*cluster, cause, i + 1);
       if (!answered) continue;
     } else {
       note_fallback();
@@ -214,8 +216,10 @@ void Exchange::note_fallback() {
   services_.observer.fell_back(route_->slot, fallback_reason_);
 }
 
-/// Sends the request to another upstream, if that is allowed and possible. True if it answered.
-runtime::Task<bool> Exchange::fall_back_to(Cluster& cluster, std::string_view cause) {
+/// Sends the request to another upstream, if that is allowed and possible. True if it answered, and
+/// not with a status that one of the fallbacks from `next` on stands in for.
+runtime::Task<bool> Exchange::fall_back_to(Cluster& cluster, std::string_view cause,
+                                           std::size_t next) {
   RequestBody& body = transaction_.body();
   if (attempts_->sent() && !attempts_->method_listed()) co_return false;
   if (attempts_->left_of_total() == Duration::zero()) co_return false;
@@ -230,7 +234,12 @@ runtime::Task<bool> Exchange::fall_back_to(Cluster& cluster, std::string_view ca
   Attempt* attempt = attempts_->begin_other(cluster);
   if (attempt == nullptr) co_return false;
   co_await attempts_->attempt(*attempt);
-  if (!attempt->has_response() || attempt->client_failure) {
+  const auto listed = [&](const FallbackConfig& later) {
+    return later.on.matches_status(attempt->status);
+  };
+  const auto later = std::span(route_->config->fallbacks).subspan(next);
+  if (!attempt->has_response() || attempt->client_failure || std::ranges::any_of(later, listed)) {
+    attempt->let_go();
     attempts_->forget_other();
     co_return false;
   }
@@ -281,16 +290,17 @@ runtime::Task<void> Exchange::answer_error(const Error& error,
 }
 
 runtime::Task<void> Exchange::answer_problem(const http::RequestError& error) {
-  error_name_ = http::name(error.problem);
+  error_name_ = name(ErrorType::http_request_error);
   std::string body;
   const int status = http::status_of(error.problem);
-  http::append_problem_json(body, error_name_, http::title(error.problem), status, error.detail,
-                            request_id_);
+  http::append_problem_json(body, http::name(error.problem), http::title(error.problem), status,
+                            error.detail, request_id_);
   OwnResponse response;
   response.status = status;
   response.content_type = "application/problem+json";
   response.body = body;
-  std::string proxy_status("error=http_request_error");
+  std::string proxy_status("error=");
+  proxy_status.append(error_name_);
   append_attempts(proxy_status);
   response.proxy_status = proxy_status;
   if (error.problem != http::Problem::no_route) transaction_.close_after();

@@ -32,7 +32,7 @@ runtime::Task<void> Proxy::handle(Transaction& transaction) {
   co_await exchange.run();
 }
 
-void Proxy::refused(Transaction& transaction, const http::RequestError& error,
+void Proxy::refused(Transaction& transaction, const http::RequestError&,
                     std::string_view request_id) {
   const http::RequestHead& request = transaction.request();
   ExchangeRecord record;
@@ -40,7 +40,7 @@ void Proxy::refused(Transaction& transaction, const http::RequestError& error,
   record.method_text = request.method_text;
   record.path = request.path;
   record.status = transaction.status();
-  record.error = http::name(error.problem);
+  record.error = name(ErrorType::http_request_error);
   record.bytes_out = transaction.bytes_out();
   record.request_id = request_id;
   record.client = transaction.client();

@@ -1,9 +1,8 @@
 // The admin listener: /healthz /readyz /metrics /config /routes /upstreams, and the idempotency
 // records, on the main thread's loop.
 //
-//   GET  /idempotency/{id}     what became of a record (admin_records.h): 400 for no id, 404
-//   without
-//                              a record
+//   GET  /idempotency/{id}     what became of a record (admin_records.h): 400 for no id,
+//                              404 without a record
 //   POST /idempotency/resolve  a person says what became of an unknown one: 409 if it is not
 //
 // Contract: a Handler like the proxy's, so the wire is read by the same parser under the same

@@ -7,9 +7,8 @@
 //
 // Contract:
 // - parse(input) takes bytes in any cut; the verdict never depends on the cut. It stops after a
-// head,
-//   after a message, and at the end of input; `consumed` says how far it went. Bytes that were not
-//   consumed belong to the next message and must be passed again.
+//   head, after a message, and at the end of input; `consumed` says how far it went. Bytes that
+//   were not consumed belong to the next message and must be passed again.
 // - Bytes of a head are copied into the parser, which owns them until begin(). Bytes of a body are
 //   never copied: body() are views of the input of the last parse().
 // - After an error the parser stays in error: nothing more can be read from that connection.

@@ -13,19 +13,16 @@
 // - Single-threaded: everything happens on the thread of its loop.
 // - input() is valid until the next suspension; so are bytes that were consumed since the last one.
 // - At most one task waits in until_input(), one in until_sent(), one in until_failed(). Who waits
-// for
-//   what has happened already does not wait.
+//   for what has happened already does not wait.
 // - The peer's FIN ends the input and nothing else: a half-closed peer may still be answered.
 // - A failure (a reset, an error of a write) ends both directions. It is told to the tasks in
 //   until_input() and until_sent(), or, if neither is awaited, to the one in until_failed(); from
 //   the loop, never from within send(). What the peer sent before it is in input() first: an early
 //   answer to a request that could not be sent whole is not lost.
 // - A peer is watched by reading from it: while the read-ahead is full, and after its FIN, its
-// reset is
-//   noticed by the next write or read only.
+//   reset is noticed by the next write or read only.
 // - The destructor closes. It may run while one of this stream's signals is being given, never
-// while a
-//   task waits for another of them.
+//   while a task waits for another of them.
 // - A stream may carry another one (TLS over TCP), which is then told instead of any task: see
 //   carry().
 #pragma once

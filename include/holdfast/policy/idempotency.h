@@ -2,13 +2,15 @@
 // One pure function, apply(), decides for every store: memory and SQLite call it, the Redis scripts
 // say the same in Lua, and one conformance suite holds all three to it.
 //
-//   ABSENT --claim--> inflight --complete--> completed        (status, headers, body)
-//                     inflight --tombstone-> gone             (status, headers, reason)
-//                     inflight --release---> ABSENT           (nothing sent, or the upstream
-//                     refused) inflight --mark_unknown | lease over--> unknown unknown  --the same
-//                     token: complete, tombstone--> completed | gone unknown  --the same token:
-//                     renew--> inflight unknown  --claim that may reexecute--> inflight, attempt +
-//                     1 unknown  --resolve--> ABSENT | gone
+//   ABSENT    --claim--> inflight
+//   inflight  --complete--> completed                  (status, headers, body)
+//   inflight  --tombstone--> gone                      (status, headers, reason)
+//   inflight  --release--> ABSENT                      (nothing sent, or the upstream refused)
+//   inflight  --mark_unknown | lease over--> unknown
+//   unknown   --the same token: complete, tombstone--> completed | gone
+//   unknown   --the same token: renew--> inflight
+//   unknown   --claim that may reexecute--> inflight   (attempt + 1)
+//   unknown   --resolve--> ABSENT | gone
 //   completed, gone, unknown --ttl--> ABSENT
 //
 // Invariants

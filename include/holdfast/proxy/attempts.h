@@ -85,6 +85,9 @@ class Attempts {
   bool sent() const { return sent_; }
   /// True if that holds for an attempt before the last one.
   bool doubtful() const { return doubtful_; }
+  /// True if the client may have gone: it has sent its FIN, which is a half-close or a close. Its
+  /// attempts go on, but what fails now says nothing about the upstream (contract §2, Conditions).
+  bool client_left() const;
   bool method_listed() const;
   std::string_view wanted_upgrade() const;
   Duration left_of_total() const;

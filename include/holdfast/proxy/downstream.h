@@ -10,13 +10,12 @@
 //   FIN between requests, idle_timeout      closed without a word
 //   header_timeout                          408, closed
 //   a request that cannot be read           its problem, Connection: close, lingering close: what
-//   the
-//                                           client still sends is read and dropped for a moment, so
-//                                           that a reset does not take the answer away (RFC 9112
-//                                           §9.6)
+//                                           the client still sends is read and dropped for a
+//                                           moment, so that a reset does not take the answer away
+//                                           (RFC 9112 §9.6)
 //   the stream fails while a request is     its handler is cancelled: the work for a client that is
-//   gone being handled                           ends. A FIN alone is no failure: it may be a
-//   half-close
+//   being handled                           gone ends. A FIN alone is no failure: it may be a
+//                                           half-close
 #pragma once
 
 #include <cstdint>

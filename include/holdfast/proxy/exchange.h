@@ -51,7 +51,7 @@ class Exchange {
                               const Execution* execution);
   runtime::Task<void> tunnel(Attempt& attempt);
   runtime::Task<bool> fall_back();
-  runtime::Task<bool> fall_back_to(Cluster& cluster, std::string_view cause);
+  runtime::Task<bool> fall_back_to(Cluster& cluster, std::string_view cause, std::size_t next);
   runtime::Task<void> answer_error(const Error& error, std::optional<Duration> retry_after);
   runtime::Task<void> answer_problem(const http::RequestError& error);
   runtime::Task<void> answer_static(const StaticResponse& response, std::string_view proxy_status);

@@ -2,18 +2,15 @@
 //
 // Contract:
 // - A Task is lazy: it runs when it is awaited, or by start(), on the loop's thread, up to its
-// first
-//   suspension. A result is taken once, by the co_await or by take().
+//   first suspension. A result is taken once, by the co_await or by take().
 // - Direct resume: await_suspend runs the child and does not suspend if the child ends at once;
-// else the
-//   parent is resumed from the child's final_suspend. (Symmetric transfer overflows the stack under
-//   sanitizers with g++ 12; docs/adr/0001.)
+//   else the parent is resumed from the child's final_suspend. (Symmetric transfer overflows the
+//   stack under sanitizers with g++ 12; docs/adr/0001.)
 // - To cancel is to destroy, from the loop or from another task, never from the task's own stack.
-// An
-//   awaiter's destructor unregisters it.
+//   An awaiter's destructor unregisters it.
 // - Parameters of a coroutine are references, views or trivially destructible (checked below),
-// because
-//   the parameters' copies are destroyed with the frame and g++ 12 gets that wrong for others.
+//   because the parameters' copies are destroyed with the frame and g++ 12 gets that wrong for
+//   others.
 // - A statement with co_await is `co_await name;`, `T x = co_await f(names);` or
 //   `co_return co_await f(names);` (checked by tests/tidy): g++ 12 destroys other temporaries
 //   twice.

@@ -8,8 +8,7 @@
 //   one that failed for another reason than a full disk nobody knows what the file holds: nothing
 //   more is acknowledged until a restart has read it again (`unavailable`; stats().up is false).
 // - An operation that is not answered within `timeout` ends with that error; it may still be
-// applied
-//   afterwards. So it is with one whose task is cancelled.
+//   applied afterwards. So it is with one whose task is cancelled.
 // - The file is of one process at a time; open() says so to a second. What was in flight when the
 //   process before died is unknown ("crash").
 // - Expired records go before a claim or a completion is refused for want of room, with each

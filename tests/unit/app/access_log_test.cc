@@ -75,7 +75,7 @@ ExchangeRecord refused() {
   record.method_text = "BREW";
   record.path = "/";
   record.status = 404;
-  record.error = "no-route";
+  record.error = "http_request_error";
   record.request_id = "r1";
   record.client = "unix";
   return record;

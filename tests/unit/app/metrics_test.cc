@@ -3,6 +3,10 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <fstream>
+#include <iterator>
+#include <regex>
+#include <set>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -49,6 +53,18 @@ std::string mask_process_values(const std::string& text) {
 
 std::vector<UpstreamGauges> open_and_closed() {
   return {{"payments", BreakerState::open, 3, 7, 2}, {"search", BreakerState::closed, 0, 0, 1}};
+}
+
+/// The names of metrics in a text: those after "# TYPE ", or wherever one stands.
+std::set<std::string> metric_names(const std::string& path, const std::regex& pattern) {
+  std::ifstream file(HOLDFAST_SOURCE_DIR "/" + path);
+  REQUIRE_MESSAGE(file.is_open(), path);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  std::set<std::string> names;
+  for (std::sregex_iterator match(text.begin(), text.end(), pattern), end; match != end; ++match) {
+    names.insert((*match)[1]);
+  }
+  return names;
 }
 
 }  // namespace
@@ -250,4 +266,14 @@ TEST_CASE("workers count while somebody scrapes, and nothing is lost") {
         workers * rounds / 40);
   CHECK(bench.value("holdfast_request_duration_seconds_count{route=\"route-3\",method=\"GET\"}") ==
         workers * rounds / 40);
+}
+
+TEST_CASE("the documentation names every metric, and none that is not there") {
+  const std::regex typed("# TYPE ([a-z_]+) ");
+  std::set<std::string> served = metric_names("tests/unit/app/golden/metrics.txt", typed);
+  served.merge(metric_names("tests/unit/app/golden/metrics_idempotency.txt", typed));
+  const std::regex named("\\b((?:holdfast|http_client|process)_[a-z_]+)");
+  std::set<std::string> documented = metric_names("docs/operations.md", named);
+  documented.merge(metric_names("docs/idempotency.md", named));
+  CHECK(served == documented);
 }

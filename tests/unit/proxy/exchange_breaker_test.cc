@@ -73,6 +73,35 @@ TEST_CASE("what counts as a failure") {
   }
 }
 
+TEST_CASE("a client that has ended its side is served, but what fails then counts neither way") {
+  struct Row {
+    const char* what;
+    int status;
+    BreakerState state;
+  };
+  for (const Row& row :
+       {Row{"answer", 200, BreakerState::closed}, Row{"500", 500, BreakerState::open},
+        Row{"silence", 504, BreakerState::closed}, Row{"close", 502, BreakerState::closed},
+        Row{"cut", 200, BreakerState::closed}}) {
+    CAPTURE(row.what);
+    ProxyFixture fixture(touchy());
+    auto client = fixture.client_sends(get());
+    client->finish();
+    fixture.world.settle();
+    const std::string what = row.what;
+    if (what == "answer") fixture.upstream().send(answer(200));
+    if (what == "500") fixture.upstream().send(answer(500));
+    if (what == "cut") {
+      fixture.upstream().send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx");
+      fixture.world.settle();
+    }
+    if (what == "close" || what == "cut") fixture.upstream().finish();
+    fixture.world.pass(16s);
+    CHECK(status_of(client->received()) == row.status);
+    CHECK(fixture.shared().breaker_state() == row.state);
+  }
+}
+
 TEST_CASE("a refused connect counts, unless it is not among breaker.failures") {
   for (const bool listed : {true, false}) {
     CAPTURE(listed);

@@ -150,6 +150,30 @@ TEST_CASE("the other upstream fails: the next fallback answers, for the first re
   CHECK(fixture.last().error == "connection_terminated");
 }
 
+TEST_CASE("the other upstream's own failure has the fallbacks after it, and only those") {
+  proxy::Config config = with_backup();
+  SUBCASE("a status that a later one lists: that one answers, and the connection stays usable") {
+    ProxyFixture fixture(config);
+    auto client = fixture.client_sends(get());
+    fixture.upstream_answers(answer(500));
+    fixture.upstream_answers(answer(503, "the backup is ill too"));
+    CHECK(body_of(client->received()) == "fallback");
+    CHECK(field_of(client->received(), "Proxy-Status") ==
+          "holdfast; received-status=500; fallback; attempts=2");
+    CHECK(fixture.shared("backup").idle_connections == 1);
+    CHECK(fixture.seen.fallbacks == std::vector<std::string>{"500"});
+  }
+  SUBCASE("nothing after it lists it: it is passed on") {
+    config.routes[0].fallbacks.pop_back();
+    ProxyFixture fixture(config);
+    auto client = fixture.client_sends(get());
+    fixture.upstream_answers(answer(500));
+    fixture.upstream_answers(answer(503, "the backup is ill too"));
+    CHECK(status_of(client->received()) == 503);
+    CHECK(body_of(client->received()) == "the backup is ill too");
+  }
+}
+
 TEST_CASE("a POST goes to another upstream only if no attempt of it was sent") {
   ProxyFixture fixture(with_backup());
   SUBCASE("sent: the static one answers") {

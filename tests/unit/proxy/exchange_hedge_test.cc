@@ -40,7 +40,7 @@ TEST_CASE("the second attempt begins exactly at hedge_after, at another endpoint
   fixture.world.pass(Duration(1));
   REQUIRE(fixture.network.connects.size() == 2);
   CHECK(fixture.network.connects[0] != fixture.network.connects[1]);
-  CHECK(fixture.seen.retries == std::vector<std::string>{"hedge"});
+  CHECK(fixture.seen.retries == std::vector<std::string>{"timeout"});
 }
 
 TEST_CASE("the first answer wins, the loser is cancelled and counts neither way") {
