@@ -186,12 +186,26 @@ void ChunkScanner::begin(const Limits& limits) {
 
 Result<ChunkScanner::Step, Refusal> ChunkScanner::scan(std::string_view input) {
   std::size_t at = 0;
-  while (at < input.size() && state_ != State::done) {
+  const bool extension = !input.empty() && in_extension(input.front());
+  while (at < input.size() && state_ != State::done && in_extension(input[at]) == extension) {
     const auto consumed = advance(input.substr(at));
     if (!consumed) return unexpected(consumed.error());
     at += *consumed;
   }
-  return Step{state_ == State::done, at};
+  return Step{state_ == State::done, at, extension};
+}
+
+/// True where a chunk line may end, or another extension begin.
+bool ChunkScanner::may_end_extension() const {
+  return state_ == State::extension_name || state_ == State::value || state_ == State::quoted_end ||
+         state_ == State::size;
+}
+
+/// An extension reaches from its semicolon to the end of the line, which is not part of it.
+bool ChunkScanner::in_extension(char next) const {
+  if (state_ == State::size) return next == ';';
+  const bool within = state_ >= State::extension_start && state_ <= State::quoted_end;
+  return within && !(next == '\r' && may_end_extension());
 }
 
 /// As many bytes as the present state takes in one go.
@@ -254,9 +268,7 @@ Result<void, Refusal> ChunkScanner::extension_byte(char c) {
 /// chunk-ext = *( ";" token [ "=" ( token / quoted-string ) ] ), without the white space that
 /// RFC 9112 §7.1.1 calls bad: no sender makes it, and readers differ about it.
 bool ChunkScanner::next_extension_state(char c) {
-  const bool may_end = state_ == State::extension_name || state_ == State::value ||
-                       state_ == State::quoted_end || state_ == State::size;
-  if (may_end && (c == ';' || c == '\r')) {
+  if (may_end_extension() && (c == ';' || c == '\r')) {
     state_ = c == ';' ? State::extension_start : State::size_line_feed;
     return true;
   }

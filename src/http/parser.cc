@@ -149,6 +149,10 @@ class MessageReader {
   /// The whole head has been read and understood. REQUIRES: phase() is head.
   Result<void, Refusal> end_head(std::string_view start, std::string_view rest, Framing declared,
                                  Framing framing, const ParserLimits& limits) {
+    // A tab is white space like any other, but llhttp takes none beside a length or a coding.
+    std::string spaced(rest.find('\t') == rest.npos ? std::string_view() : rest);
+    std::replace(spaced.begin(), spaced.end(), '\t', ' ');
+    if (!spaced.empty()) rest = spaced;
     if (!llhttp_.read_head(start, rest, head_.field_count(), declared, framing.has_body())) {
       return disagreement();
     }
@@ -171,11 +175,17 @@ class MessageReader {
       phase_ = Phase::complete;
       return ParseStep{ParseEvent::complete, 0};
     }
-    const auto taken = take(input);
-    if (!taken) return unexpected(taken.error());
-    if (!llhttp_.read_body(input.substr(0, taken->consumed), taken->done)) return disagreement();
-    if (taken->done) phase_ = Phase::complete;
-    return ParseStep{event_of(taken->done), taken->consumed};
+    std::size_t consumed = 0;
+    do {
+      const auto taken = take(input.substr(consumed));
+      if (!taken) return unexpected(taken.error());
+      const std::string_view bytes = input.substr(consumed, taken->consumed);
+      // An extension means nothing to anyone here, and each version of llhttp reads it in its way.
+      if (!taken->extension && !llhttp_.read_body(bytes, taken->done)) return disagreement();
+      consumed += taken->consumed;
+      if (taken->done) phase_ = Phase::complete;
+    } while (phase_ == Phase::body && consumed < input.size());
+    return ParseStep{event_of(phase_ == Phase::complete), consumed};
   }
 
   Unexpected<Refusal> fail(Refusal refusal) {
@@ -528,11 +538,9 @@ void RequestParser::set_limits(const ParserLimits& limits) {
   HOLDFAST_ASSERT(!started());
   impl_->set_limits(limits);
 }
-
 void RequestParser::give_up() {
   impl_->give_up();
 }
-
 void RequestParser::begin() {
   HOLDFAST_ASSERT(impl_->message().phase() == Phase::complete);
   impl_->begin();
@@ -541,7 +549,6 @@ void RequestParser::begin() {
 ResponseParser::ResponseParser(const ParserLimits& limits)
     : impl_(std::make_unique<Impl>(limits)) {}
 ResponseParser::~ResponseParser() = default;
-
 void ResponseParser::begin(Method request_method, bool upgrade) {
   impl_->begin(request_method, upgrade);
 }

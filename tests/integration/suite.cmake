@@ -5,8 +5,6 @@ foreach(source ${topics})
   string(REGEX REPLACE "_test$" "" topic ${topic})
   add_executable(integration_${topic} ${source} $<TARGET_OBJECTS:holdfast_test_main>)
   target_link_libraries(integration_${topic} PRIVATE holdfast_test_support)
-  target_compile_definitions(integration_${topic} PRIVATE
-    HOLDFAST_TEST_DATA="${CMAKE_CURRENT_LIST_DIR}")
   if(TARGET holdfast)
     add_dependencies(integration_${topic} holdfast)
   endif()

@@ -76,9 +76,19 @@ void ScriptedUpstream::answer(Handler handler) {
   handler_ = std::move(handler);
 }
 
-std::vector<Request> ScriptedUpstream::requests() const {
+void ScriptedUpstream::greet(std::string bytes) {
   const std::lock_guard lock(mutex_);
-  return requests_;
+  greeting_ = std::move(bytes);
+}
+
+std::vector<Request> ScriptedUpstream::requests(std::size_t from) const {
+  const std::lock_guard lock(mutex_);
+  return {requests_.begin() + static_cast<std::ptrdiff_t>(from), requests_.end()};
+}
+
+std::size_t ScriptedUpstream::request_count() const {
+  const std::lock_guard lock(mutex_);
+  return requests_.size();
 }
 
 bool ScriptedUpstream::wait_for_requests(std::size_t count) const {
@@ -119,6 +129,11 @@ void ScriptedUpstream::close_connections() {
   for (Connection& connection : connections_) {
     if (connection.open) connection.socket.shutdown_both();
   }
+}
+
+std::string ScriptedUpstream::greeting() const {
+  const std::lock_guard lock(mutex_);
+  return greeting_;
 }
 
 bool ScriptedUpstream::stopping() const {
@@ -163,6 +178,7 @@ void ScriptedUpstream::serve(Connection& connection, std::size_t id) {
 
 void ScriptedUpstream::serve_requests(Socket& socket, std::size_t id) {
   WireReader reader(socket);
+  socket.send(greeting());
   for (std::size_t number = 1; !stopping(); ++number) {
     reader.set_patience(Milliseconds(-1));
     if (!reader.wait_for_byte()) return;

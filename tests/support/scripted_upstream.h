@@ -70,10 +70,12 @@ class ScriptedUpstream {
   std::string url() const;
   /// What requests from now on get.
   void answer(Handler handler);
+  /// What every connection from now on is sent before anything is asked; "" for nothing.
+  void greet(std::string bytes);
 
-  /// Every request whose head came, in that order.
-  std::vector<Request> requests() const;
-  std::size_t request_count() const { return requests().size(); }
+  /// Every request whose head came, in that order, without the first `from` of them.
+  std::vector<Request> requests(std::size_t from = 0) const;
+  std::size_t request_count() const;
   /// REQUIRES: at least one request came.
   Request last_request() const { return requests().back(); }
   bool wait_for_requests(std::size_t count) const;
@@ -103,12 +105,14 @@ class ScriptedUpstream {
   void serve_requests(Socket& socket, std::size_t id);
   std::size_t record(const Request& request);
   void update(std::size_t record, const Request& request);
+  std::string greeting() const;
   bool stopping() const;
 
   ListeningSocket listener_;
   const BodyReading body_reading_;
   mutable std::mutex mutex_;
   Handler handler_;
+  std::string greeting_;
   std::list<Connection> connections_;
   std::vector<Request> requests_;
   std::string garbage_;

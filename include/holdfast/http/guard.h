@@ -97,9 +97,11 @@ class ChunkScanner {
   struct Step {
     bool done;
     std::size_t consumed;
+    bool extension = false;  // what was consumed belongs to a chunk extension
   };
 
-  /// Reads to the end of the body with its trailer section, or to the end of `input`.
+  /// Reads to the end of the body with its trailer section, to the end of `input`, or to where a
+  /// chunk extension begins or ends.
   Result<Step, Refusal> scan(std::string_view input);
   void begin(const Limits& limits);
 
@@ -134,6 +136,8 @@ class ChunkScanner {
   Result<void, Refusal> size_byte(char c);
   Result<void, Refusal> extension_byte(char c);
   Result<void, Refusal> line_end_byte(char c);
+  bool may_end_extension() const;
+  bool in_extension(char next) const;
   bool next_extension_state(char c);
   Result<void, Refusal> end_size_line();
   std::size_t skip_data(std::size_t available);

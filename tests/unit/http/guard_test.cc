@@ -226,6 +226,20 @@ TEST_CASE("a chunked body is refused at the size line that passes the limit") {
   CHECK(scan_chunks("1\r\nA\r\n7FFFFFFFFFFFFFFF\r\n").refused);
 }
 
+TEST_CASE("an extension reaches from its semicolon to the end of its line") {
+  ChunkScanner scanner;
+  scanner.begin({max_length, 4});
+  std::string extensions;
+  const std::string body = "5;a=\"b;c\"\r\n;;;;;\r\n0;d\r\n\r\n";
+  for (std::size_t at = 0; at < body.size();) {
+    const auto step = scanner.scan(std::string_view(body).substr(at));
+    REQUIRE(step.has_value());
+    if (step->extension) extensions += body.substr(at, step->consumed);
+    at += step->consumed;
+  }
+  CHECK(extensions == ";a=\"b;c\";d");
+}
+
 TEST_CASE("extensions are bounded over the whole body") {
   const std::string chunk = "1;" + std::string(1000, 'a') + "\r\nA\r\n";
   std::string body;

@@ -278,6 +278,27 @@ TEST_CASE("the end of a request is reported with its last bytes, or at once with
   CHECK(parser.body().empty());
 }
 
+TEST_CASE("a tab beside a length or a coding is white space, and no more") {
+  const auto bodies = [](std::string_view head, std::string_view body) {
+    const std::string bytes =
+        "POST / HTTP/1.1\r\nHost: a\r\n" + std::string(head) + "\r\n\r\n" + std::string(body);
+    return test::read_requests(bytes, test::one_write).bodies;
+  };
+  CHECK(bodies("Content-Length: \t 4 \t", "body") == std::vector<std::string>{"body"});
+  CHECK(bodies("Transfer-Encoding:\tchunked\t", "4\r\nbody\r\n0\r\n\r\n") ==
+        std::vector<std::string>{"body"});
+  CHECK(bodies("Content-Length: 4\t4", "body").empty());
+  CHECK(bodies("Transfer-Encoding: chun\tked", "0\r\n\r\n").empty());
+}
+
+TEST_CASE("a quoted chunk extension is read over, whatever it holds") {
+  const std::string head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const std::string bytes = head + "4;a=\"b c;\\\"\"\r\nbody\r\n0;d=\"\"\r\n\r\n";
+  for (const test::Cut& cut : {test::one_write, test::byte_by_byte}) {
+    CHECK(test::read_requests(bytes, cut).bodies == std::vector<std::string>{"body"});
+  }
+}
+
 TEST_CASE("several chunks in one input are several pieces, and views of that input") {
   RequestParser parser(ParserLimits{});
   const std::string head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";

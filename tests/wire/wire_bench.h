@@ -1,0 +1,43 @@
+// WireBench: one holdfast and one upstream, on which cases of the table are run one after the
+// other.
+//
+// Contract: run() plays one case in one way and says what was not as it should be, a line each. It
+// also holds every case to what is true of all of them: an upstream never reads a request that is
+// not holdfast's own making or that hides in another's body, nothing is answered after an error, a
+// connection that was told to close closes, one that saw an irregularity is not used again, and the
+// next client is served. log_findings() compares the access log with what the upstream saw; call it
+// last. A bench belongs to one thread at a time.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "tests/support/holdfast_process.h"
+#include "tests/support/scripted_upstream.h"
+#include "tests/wire/wire_case.h"
+
+namespace holdfast::testing {
+
+using Findings = std::vector<std::string>;
+
+class WireBench {
+ public:
+  /// A patient bench gives clients the usual time; an impatient one a second, for the cases that
+  /// wait for a time limit.
+  enum class Pace { patient, impatient };
+
+  explicit WireBench(Pace pace);
+
+  Findings run(const WireCase& one, Cutting cutting);
+  Findings log_findings();
+  Holdfast& holdfast() { return holdfast_; }
+  ScriptedUpstream& upstream() { return upstream_; }
+  std::string port() const;
+
+ private:
+  ScriptedUpstream upstream_;
+  Holdfast holdfast_;
+  int runs_ = 0;
+};
+
+}  // namespace holdfast::testing
