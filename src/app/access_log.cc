@@ -5,6 +5,8 @@
 #include <limits>
 #include <string_view>
 
+#include "holdfast/base/text.h"
+
 namespace holdfast::app {
 namespace {
 

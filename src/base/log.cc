@@ -10,6 +10,8 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "holdfast/base/text.h"
+
 #include "holdfast/base/clock.h"
 
 namespace holdfast {
@@ -253,58 +255,6 @@ void Logger::log(LogLevel level, std::string_view message, std::initializer_list
 
 namespace {
 
-bool is_continuation(unsigned char byte) {
-  return (byte & 0xc0) == 0x80;
-}
-
-// The length of the UTF-8 sequence at the start of `text`, which has a first byte of 0x80 or more;
-// 0 if there is none. Overlong forms, surrogates and what lies past U+10FFFF are none (RFC 3629
-// §4).
-std::size_t utf8_length(std::string_view text) {
-  const auto byte = [text](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = byte(0);
-  const std::size_t length = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-  if (lead < 0xc2 || lead > 0xf4 || text.size() < length) return 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if (!is_continuation(byte(i))) return 0;
-  }
-  const unsigned char second = byte(1);
-  const bool overlong = (lead == 0xe0 && second < 0xa0) || (lead == 0xf0 && second < 0x90);
-  const bool surrogate = lead == 0xed && second > 0x9f;
-  const bool too_large = lead == 0xf4 && second > 0x8f;
-  return overlong || surrogate || too_large ? 0 : length;
-}
-
-void append_ascii_escaped(std::string& out, char c) {
-  switch (c) {
-    case '"':
-      out += "\\\"";
-      return;
-    case '\\':
-      out += "\\\\";
-      return;
-    case '\n':
-      out += "\\n";
-      return;
-    case '\r':
-      out += "\\r";
-      return;
-    case '\t':
-      out += "\\t";
-      return;
-    default:
-      break;
-  }
-  if (c >= ' ') {
-    out += c;
-    return;
-  }
-  constexpr char hex_digits[] = "0123456789abcdef";
-  out += "\\u00";
-  out += hex_digits[c >> 4];
-  out += hex_digits[c & 0xf];
-}
-
 void append_digits(std::string& out, unsigned value, std::size_t width) {
   const std::size_t start = out.size();
   out.resize(start + width);
@@ -314,21 +264,6 @@ void append_digits(std::string& out, unsigned value, std::size_t width) {
 }
 
 }  // namespace
-
-void append_json_escaped(std::string& out, std::string_view text) {
-  while (!text.empty()) {
-    const bool ascii = static_cast<unsigned char>(text.front()) < 0x80;
-    const std::size_t length = ascii ? 1 : utf8_length(text);
-    if (ascii) {
-      append_ascii_escaped(out, text.front());
-    } else if (length > 0) {
-      out += text.substr(0, length);
-    } else {
-      out += "\\ufffd";
-    }
-    text.remove_prefix(std::max<std::size_t>(length, 1));
-  }
-}
 
 void append_rfc3339(std::string& out, WallTime time) {
   const auto day = std::chrono::floor<std::chrono::days>(time);

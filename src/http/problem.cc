@@ -2,6 +2,8 @@
 
 #include <iterator>
 
+#include "holdfast/base/text.h"
+
 namespace holdfast::http {
 namespace {
 
@@ -55,24 +57,9 @@ constexpr std::string_view error_titles[] = {
 };
 static_assert(std::size(error_titles) == error_type_count);
 
-void append_escaped(std::string& out, char c) {
-  constexpr std::string_view hex = "0123456789abcdef";
-  const auto byte = static_cast<unsigned char>(c);
-  if (c == '"' || c == '\\') {
-    out += '\\';
-    out += c;
-  } else if (byte < 0x20 || byte == 0x7f) {
-    out += "\\u00";
-    out += hex[byte >> 4];
-    out += hex[byte & 15];
-  } else {
-    out += c;
-  }
-}
-
 void append_json_string(std::string& out, std::string_view text) {
   out += '"';
-  for (const char c : text) append_escaped(out, c);
+  append_json_escaped(out, text);
   out += '"';
 }
 
@@ -84,7 +71,7 @@ void append_key(std::string& out, std::string_view key) {
 
 void append_type(std::string& out, std::string_view type_name) {
   out += "\"type\":\"urn:problem-type:holdfast:";
-  for (const char c : type_name) append_escaped(out, c == '_' ? '-' : c);
+  for (const char c : type_name) out += c == '_' ? '-' : c;
   out += '"';
 }
 

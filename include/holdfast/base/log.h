@@ -82,10 +82,6 @@ class Logger {
   std::atomic<LogFormat> format_;
 };
 
-/// Appends `text` as the inside of a JSON string: quotes, backslashes, control characters and bytes
-/// that are not UTF-8 escaped.
-void append_json_escaped(std::string& out, std::string_view text);
-
 /// Appends an RFC 3339 time in UTC with milliseconds, "2026-01-02T03:04:05.678Z".
 void append_rfc3339(std::string& out, WallTime time);
 

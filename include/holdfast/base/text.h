@@ -25,6 +25,10 @@ std::string_view trim(std::string_view text);
 /// All of `text` as 1*DIGIT; nullopt for anything else, and on overflow.
 std::optional<std::uint64_t> parse_decimal(std::string_view text);
 
+/// Appends `text` as the inside of a JSON string (RFC 8259 §7): quotes, backslashes and control
+/// characters escaped, bytes that are not UTF-8 replaced by U+FFFD.
+void append_json_escaped(std::string& out, std::string_view text);
+
 /// Letters to insert, delete, replace or swap with the next one to turn `a` into `b`.
 std::size_t edit_distance(std::string_view a, std::string_view b);
 

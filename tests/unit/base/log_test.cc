@@ -92,12 +92,6 @@ std::string logged(LogLevel threshold, LogFormat format, LogLevel level, std::st
   return pipe.read_all();
 }
 
-std::string escaped(std::string_view text) {
-  std::string out;
-  append_json_escaped(out, text);
-  return out;
-}
-
 }  // namespace
 
 TEST_CASE("a reader that has stopped never blocks append, and lines are dropped and counted") {
@@ -266,45 +260,6 @@ TEST_CASE("every level has its name") {
   CHECK(name(LogLevel::info) == "info");
   CHECK(name(LogLevel::warn) == "warn");
   CHECK(name(LogLevel::error) == "error");
-}
-
-TEST_CASE("JSON strings escape what must be and replace what is not UTF-8") {
-  CHECK(escaped("\"\\\n\r\t\b\x1f") == R"(\"\\\n\r\t\u0008\u001f)");
-  CHECK(escaped(std::string_view("\0", 1)) == "\\u0000");
-  CHECK(escaped("plain /\x7f") == "plain /\x7f");
-
-  for (const std::string_view good :
-       {"\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xef\xbf\xbf", "\xf0\x90\x80\x80",
-        "\xf4\x8f\xbf\xbf", "na\xc3\xafve"}) {
-    CHECK(escaped(good) == good);
-  }
-  const std::string bad = "\\ufffd";
-  CHECK(escaped("\x80") == bad);                                // a continuation alone
-  CHECK(escaped("\xc3") == bad);                                // cut short
-  CHECK(escaped("\xc3(") == bad + "(");                         // what follows is kept
-  CHECK(escaped("\xc0\xaf") == bad + bad);                      // overlong
-  CHECK(escaped("\xe0\x9f\xbf") == bad + bad + bad);            // overlong
-  CHECK(escaped("\xed\xa0\x80") == bad + bad + bad);            // surrogate
-  CHECK(escaped("\xf0\x8f\xbf\xbf") == bad + bad + bad + bad);  // overlong
-  CHECK(escaped("\xf4\x90\x80\x80") == bad + bad + bad + bad);  // past U+10FFFF
-  CHECK(escaped("\xff") == bad);
-}
-
-TEST_CASE("whatever goes in, no control character, bare quote or broken UTF-8 comes out") {
-  CHECK(rc::check([](const std::string& text) {
-    const std::string out = escaped(text);
-    for (std::size_t i = 0; i < out.size(); ++i) {
-      RC_ASSERT(static_cast<unsigned char>(out[i]) >= 0x20);
-      if (out[i] == '\\')
-        ++i;
-      else
-        RC_ASSERT(out[i] != '"');
-    }
-    // Good UTF-8 passes a second time unchanged but for the backslashes of the first.
-    std::string no_backslashes = out;
-    std::erase_if(no_backslashes, [](char c) { return c == '\\' || c == '"'; });
-    RC_ASSERT(escaped(no_backslashes) == no_backslashes);
-  }));
 }
 
 TEST_CASE("times are RFC 3339 in UTC with milliseconds, cut and not rounded") {

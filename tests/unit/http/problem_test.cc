@@ -60,10 +60,10 @@ TEST_CASE("a problem is rendered as the JSON of RFC 9457") {
 
 TEST_CASE("what stands in a problem cannot break out of its JSON") {
   std::string out;
-  append_problem_json(out, "bad-request", "t", 400, "a\"b\\c\n\x01\x7f\xc3\xa9", "\"}");
+  append_problem_json(out, "bad-request", "t", 400, "a\"b\\c\n\x01\x7f\xc3\xa9\xc3", "\"}");
   CHECK(out ==
         "{\"type\":\"urn:problem-type:holdfast:bad-request\",\"title\":\"t\",\"status\":400,"
-        "\"detail\":\"a\\\"b\\\\c\\u000a\\u0001\\u007f\xc3\xa9\",\"request_id\":\"\\\"}\"}");
+        "\"detail\":\"a\\\"b\\\\c\\n\\u0001\\u007f\xc3\xa9\\ufffd\",\"request_id\":\"\\\"}\"}");
 }
 
 }  // namespace holdfast::http

@@ -1,0 +1,15 @@
+# One program for each *_fuzz.cc, in the presets with clang's libFuzzer: `clang`, where ./dev check
+# runs each for a moment, and `fuzz`, where ./dev fuzz NAME lets it run. seeds/NAME is where it starts.
+if(NOT HOLDFAST_SANITIZE MATCHES "fuzzer-no-link")
+  return()
+endif()
+file(GLOB targets CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*_fuzz.cc)
+add_custom_target(fuzz_targets)
+foreach(source ${targets})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(${name} ${source})
+  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${name} PRIVATE holdfast_app)
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  add_dependencies(fuzz_targets ${name})
+endforeach()
