@@ -196,15 +196,16 @@ class Checker {
   }
 
   void not_during_an_outage(Position at) {
-    std::optional<Position> began;
+    const Event* began = nullptr;
     for (Position i = 0; i < at; ++i) {
-      if (events_[i].kind == Kind::outage_begins) began = i;
-      if (events_[i].kind == Kind::outage_ends) began.reset();
+      if (events_[i].kind == Kind::outage_begins) began = &events_[i];
+      if (events_[i].kind == Kind::outage_ends) began = nullptr;
     }
-    if (!began) return;
+    if (began == nullptr) return;
     // A key that was claimed before may run on.
-    const bool claimable = std::ranges::any_of(
-        *positions_, [&](Position i) { return i < *began && events_[i].kind == Kind::send; });
+    const bool claimable = std::ranges::any_of(*positions_, [&](Position i) {
+      return &events_[i] < began && events_[i].kind == Kind::send;
+    });
     if (!claimable) {
       violated("I11", number("run", events_[at].run) + " while no claim could be acknowledged");
     }

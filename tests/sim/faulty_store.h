@@ -1,0 +1,54 @@
+// FaultyStore: the real records (store/memory_store) behind a link that is slow, loses answers, lets
+// operations arrive after everybody has given up on them, and is cut for a while. The records
+// outlive every process, as those of a file or of Redis do.
+//
+// Contract: apply() of an opened store ends within store_timeout, as the contract of store::Store
+// says. An operation that was given up may be carried out later, at most `latest` after that; the
+// time for which a released key remembers its token is longer.
+// Ownership: outlives the stores that it has opened.
+#pragma once
+
+#include <memory>
+
+#include "holdfast/store/memory_store.h"
+#include "tests/sim/ledger.h"
+#include "tests/sim/scenario.h"
+#include "tests/support/fake_network.h"
+
+namespace holdfast::sim {
+
+class FaultyStore {
+ public:
+  FaultyStore(test::World& world, const Scenario& scenario, Ledger& ledger);
+
+  /// For one worker.
+  std::unique_ptr<store::Store> open();
+  /// Nobody reaches the records for so long.
+  void cut_for(Duration duration);
+  /// No more faults.
+  void calm();
+
+  static constexpr Duration latest = 2s;
+
+ private:
+  class Link;
+  /// What becomes of one operation: carried out after `effect`, answered after `answer`.
+  struct Fate {
+    Duration effect{};
+    Duration answer{};
+    bool refused = false;
+  };
+
+  Fate draw_fate();
+  bool is_cut() const { return world_.now() < cut_until_; }
+
+  test::World& world_;
+  const Scenario& scenario_;
+  Ledger& ledger_;
+  Chance chance_;
+  store::MemoryStore records_;
+  TimePoint cut_until_ = TimePoint::min();
+  bool calm_ = false;
+};
+
+}  // namespace holdfast::sim

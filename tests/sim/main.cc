@@ -1,0 +1,80 @@
+// holdfast_sim: runs seeds of the simulator.
+//
+//   holdfast_sim --seed N            one seed; prints its history
+//   holdfast_sim --seeds FROM COUNT  so many seeds
+//   holdfast_sim --seconds S         fresh seeds for so long
+//
+// Exit codes: 0 all is well, 1 an invariant was broken (the seed and what it broke are printed),
+// 2 wrong usage.
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <random>
+#include <string_view>
+
+#include "tests/sim/simulation.h"
+
+namespace {
+
+using namespace holdfast;
+
+constexpr int wrong_usage = 2;
+
+bool report(std::uint64_t seed, const sim::Outcome& outcome) {
+  for (const std::string& violation : outcome.violations) {
+    std::printf("seed %llu: %s\n", static_cast<unsigned long long>(seed), violation.c_str());
+  }
+  std::fflush(stdout);
+  return outcome.violations.empty();
+}
+
+int run_one(std::uint64_t seed) {
+  const sim::Outcome outcome = sim::run(seed);
+  std::fwrite(outcome.history.data(), 1, outcome.history.size(), stdout);
+  return report(seed, outcome) ? 0 : 1;
+}
+
+/// Seeds from `from` on, as long as `goes_on` says.
+int run_many(std::uint64_t from, const std::function<bool(std::uint64_t done)>& goes_on) {
+  std::uint64_t done = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t requests = 0;
+  const auto began = std::chrono::steady_clock::now();
+  for (; goes_on(done); ++done) {
+    const sim::Outcome outcome = sim::run(from + done);
+    requests += outcome.requests;
+    if (!report(from + done, outcome)) ++failed;
+  }
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+  std::printf("%llu seeds from %llu, %llu requests, %.1f s, %llu failed\n",
+              static_cast<unsigned long long>(done), static_cast<unsigned long long>(from),
+              static_cast<unsigned long long>(requests), took.count(),
+              static_cast<unsigned long long>(failed));
+  return failed == 0 ? 0 : 1;
+}
+
+int run_for(double seconds) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+  const std::uint64_t from = std::random_device()();
+  return run_many(from << 20,
+                  [&](std::uint64_t) { return std::chrono::steady_clock::now() < end; });
+}
+
+std::uint64_t number(const char* text) {
+  return std::strtoull(text, nullptr, 10);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string_view option = argc > 1 ? argv[1] : "";
+  if (option == "--seed" && argc == 3) return run_one(number(argv[2]));
+  if (option == "--seconds" && argc == 3) return run_for(std::strtod(argv[2], nullptr));
+  if (option == "--seeds" && argc == 4) {
+    const std::uint64_t count = number(argv[3]);
+    return run_many(number(argv[2]), [count](std::uint64_t done) { return done < count; });
+  }
+  std::fprintf(stderr, "usage: %s --seed N | --seeds FROM COUNT | --seconds S\n", argv[0]);
+  return wrong_usage;
+}
