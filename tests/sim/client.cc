@@ -141,19 +141,21 @@ void Client::send_next() {
                  .connection = connection_});
     const std::string text = asked.question.text();
     const bool stops = to_ask_.empty() && (manner_ == Manner::stalls || manner_ == Manner::leaves);
-    send(asked, stops ? chance_.below(text.size()) : text.size());
+    // Enough of it that its method can be known: an answer to a HEAD has no body.
+    send(asked, stops ? chance_.number(8, text.size() - 1) : text.size());
     waiting_.push_back(std::move(asked));
   } while (all_at_once);
 }
 
 void Client::send(Asked& asked, std::size_t bytes) {
-  const std::string text = asked.question.text().substr(0, bytes);
+  const std::string whole = asked.question.text();
+  const std::string text = whole.substr(0, bytes);
   const bool slowly = manner_ == Manner::slow_writer;
   const std::size_t piece = slowly ? 1 + text.size() / 6 : piece_;
   const bool last = to_ask_.empty();
   if (!slowly) {
     peer_->send_in_pieces(text, piece);
-    asked.sent = after(world_.now(), latency_);
+    if (bytes == whole.size()) asked.sent = after(world_.now(), latency_);
     const bool finishes =
         last && (manner_ == Manner::half_closes || manner_ == Manner::leaves);
     if (finishes) peer_->finish();
@@ -199,12 +201,21 @@ void Client::read() {
 void Client::answered(const Asked& asked, const Message& answer) {
   const Question& question = asked.question;
   ledger_.heard(answer.status());
+  const std::string_view state = answer.field("Idempotency-Status");
+  const bool own_problem = state.empty() && answer.number("X-Run") == 0;
+  if (asked.sent == never && own_problem && (answer.status() == 400 || answer.status() == 408)) {
+    return lose(asked, "refused: it did not come whole");
+  }
+  // What a fallback's upstream did, it did without the key.
+  const Run* run = ledger_.run(answer.number("X-Run"));
+  const bool without_key = state == "not-executed" && run != nullptr && run->key.empty();
+  const std::string key = without_key ? "" : question.identity();
   ledger_.add({.kind = Event::Kind::receive,
-               .key = question.identity(),
+               .key = key,
                .request = question.number,
                .run = answer.number("X-Run"),
                .status = answer.status(),
-               .state = std::string(answer.field("Idempotency-Status")),
+               .state = std::string(state),
                .replayed = answer.field("Idempotent-Replayed") == "true",
                .head = std::string(answer.field("X-Kept")),
                .body = answer.body,
@@ -212,7 +223,7 @@ void Client::answered(const Asked& asked, const Message& answer) {
   if (answer.word(0) != "HTTP/1.1" || answer.status() < 200) {
     ledger_.violated("wire", "an answer without a status line: " + answer.head.substr(0, 40));
   }
-  if (question.key.empty()) judge(question, answer);
+  if (key.empty()) judge(question, answer);
 }
 
 /// An answer to a request without a key: its own upstream's, or one of holdfast's.
@@ -251,14 +262,16 @@ bool Client::is_fast_reader() const {
 
 void Client::lose_all(std::string_view fault) {
   over_ = true;
-  for (const Asked& asked : waiting_) {
-    ledger_.add({.kind = Event::Kind::lost,
-                 .key = asked.question.identity(),
-                 .request = asked.question.number,
-                 .connection = connection_,
-                 .fault = std::string(fault)});
-  }
+  for (const Asked& asked : waiting_) lose(asked, fault);
   waiting_.clear();
+}
+
+void Client::lose(const Asked& asked, std::string_view fault) {
+  ledger_.add({.kind = Event::Kind::lost,
+               .key = asked.question.identity(),
+               .request = asked.question.number,
+               .connection = connection_,
+               .fault = std::string(fault)});
 }
 
 void Client::must_be_over() {

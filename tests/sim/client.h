@@ -70,7 +70,7 @@ class Client {
   };
   struct Asked {
     Question question;
-    TimePoint sent = never;  // its last byte
+    TimePoint sent = never;  // its last byte; of what is sent slowly or in part nobody knows
     bool first = false;
   };
 
@@ -80,6 +80,7 @@ class Client {
   void adopt_manner();
   void read();
   void answered(const Asked& asked, const Message& answer);
+  void lose(const Asked& asked, std::string_view fault);
   void judge(const Question& question, const Message& answer);
   void judge_time(const Asked& asked);
   void lose_all(std::string_view fault);

@@ -80,15 +80,22 @@ FaultyStore::Fate FaultyStore::draw_fate() {
 
 void FaultyStore::cut_for(Duration duration) {
   cut_until_ = std::max(cut_until_, after(world_.now(), duration));
-  ledger_.add({.kind = testing::Event::Kind::outage_begins});
+  if (!outage_) ledger_.add({.kind = testing::Event::Kind::outage_begins});
+  outage_ = true;
   world_.schedule(duration, [this] {
-    if (!is_cut()) ledger_.add({.kind = testing::Event::Kind::outage_ends});
+    if (!is_cut()) end_outage();
   });
+}
+
+void FaultyStore::end_outage() {
+  if (outage_) ledger_.add({.kind = testing::Event::Kind::outage_ends});
+  outage_ = false;
 }
 
 void FaultyStore::calm() {
   calm_ = true;
   cut_until_ = TimePoint::min();
+  end_outage();
 }
 
 }  // namespace holdfast::sim

@@ -40,6 +40,7 @@ class FaultyStore {
   };
 
   Fate draw_fate();
+  void end_outage();
   bool is_cut() const { return world_.now() < cut_until_; }
 
   test::World& world_;
@@ -48,6 +49,7 @@ class FaultyStore {
   Chance chance_;
   store::MemoryStore records_;
   TimePoint cut_until_ = TimePoint::min();
+  bool outage_ = false;
   bool calm_ = false;
 };
 

@@ -116,16 +116,17 @@ void Upstream::half_read(Connection& connection) {
   Message request;
   request.head = connection.reader.rest().substr(0, connection.reader.rest().find("\r\n\r\n") + 2);
   if (!request.field("Idempotency-Key").empty()) return close(connection);
-  Run& run = begin(request, "");
+  Run& run = begin(connection, request, "");
   connection.deaf = true;
   Answer early = answer(run, request);
   early.finish = early.finish || chance_.percent(50);
   say(connection, early);
 }
 
-Run& Upstream::begin(const Message& request, std::string payload) {
+Run& Upstream::begin(const Connection& connection, const Message& request, std::string payload) {
   std::string key;
-  if (const std::string_view named = request.field("Idempotency-Key"); !named.empty()) {
+  const bool backup = connection.peer->address.starts_with(backup_network);
+  if (const std::string_view named = request.field("Idempotency-Key"); !named.empty() && !backup) {
     key.append(request.field("Authorization")).append(":").append(named);
   }
   Run& run = ledger_.new_run(request.number("X-Number"), key);
@@ -141,7 +142,7 @@ void Upstream::execute(Connection& connection, const Message& request) {
   std::string payload(request.word(0));
   payload.append(" ").append(request.word(1)).append(" ").append(request.field("Idempotency-Key"));
   payload.append(" ").append(request.body);
-  Run& run = begin(request, std::move(payload));
+  Run& run = begin(connection, request, std::move(payload));
   if (mood_ == Mood::broken && bad()) {
     if (chance_.percent(40)) return close(connection);  // done, and nobody will know
     if (chance_.percent(20)) {

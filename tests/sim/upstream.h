@@ -54,7 +54,7 @@ class Upstream {
   void half_read(Connection& connection);
   void execute(Connection& connection, const Message& request);
   /// What it has begun to execute.
-  Run& begin(const Message& request, std::string payload);
+  Run& begin(const Connection& connection, const Message& request, std::string payload);
   Answer answer(Run& run, const Message& request);
   void spoil(Answer& answer);
   void say(Connection& connection, const Answer& answer);

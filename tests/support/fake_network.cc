@@ -261,6 +261,7 @@ runtime::Task<Result<std::unique_ptr<net::Stream>>> FakeNetwork::connect(
     co_return unexpected(Error{outcome.error, "the connect was refused"});
   }
   auto peer = std::make_shared<Peer>(world_);
+  peer->address = address.text();
   accepted.push_back(peer);
   std::unique_ptr<net::Stream> stream = std::make_unique<FakeStream>(world_, peer, address);
   if (on_accept) {

@@ -115,6 +115,8 @@ class Peer : public std::enable_shared_from_this<Peer> {
   bool open() const { return !closed_; }
   /// What was sent to the stream and has not been taken by it.
   std::size_t unread() const;
+  /// Where it was connected to, as in "10.0.0.1:80"; "" at the far end of a client.
+  std::string address;
   /// Called from the loop after something has come, or the other end has ended or closed.
   std::function<void()> on_change;
 
