@@ -20,8 +20,10 @@ Duration bound(const Scenario& scenario, const Question& question) {
   }
   const proxy::RouteConfig& route = scenario.plain_route();
   if (question.body.empty()) return *route.timeout.total + slack;
-  // Until the body has gone out, `idle` holds for every attempt.
-  return route.retry.attempts * (*route.timeout.total + *route.timeout.idle) + slack;
+  // The clock starts when the body has gone out. Until then every attempt waits for a connection as
+  // long as `total` says, and then for the upstream to take something, as long as `idle` says.
+  const Duration upload = *route.timeout.total + *route.timeout.idle;
+  return route.retry.attempts * upload + *route.timeout.total + slack;
 }
 
 }  // namespace
@@ -161,10 +163,11 @@ void Client::send(Asked& asked, std::size_t bytes) {
     if (finishes) peer_->finish();
     return;
   }
-  Duration delay{};
+  written_ = std::max(written_, world_.now());
   for (std::size_t at = 0; at < text.size(); at += piece) {
-    world_.schedule(delay, [peer = peer_, part = text.substr(at, piece)] { peer->send(part); });
-    delay += chance_.between(0us, 80ms);
+    world_.schedule(written_ - world_.now(),
+                    [peer = peer_, part = text.substr(at, piece)] { peer->send(part); });
+    written_ += chance_.between(1us, 80ms);
   }
 }
 
@@ -190,7 +193,8 @@ void Client::read() {
     return lose_all("malformed");
   }
   if (waiting_.empty() && !reader_.rest().empty()) {
-    ledger_.violated("wire", "a client was sent more than it asked for");
+    ledger_.violated("wire", "a client was sent more than it asked for: " +
+                                 std::string(reader_.rest().substr(0, 300)));
   }
   if (!peer_->ended()) return;
   // Who is told that no more comes hangs up.

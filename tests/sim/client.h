@@ -96,6 +96,7 @@ class Client {
   Manner manner_ = Manner::polite;
   Duration latency_{};
   std::size_t piece_ = 1 << 16;
+  TimePoint written_ = TimePoint::min();  // of a slow writer: when it is ready for more
   std::deque<Question> to_ask_;
   std::deque<Asked> waiting_;
   bool head_seen_ = false;

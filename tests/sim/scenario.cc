@@ -174,7 +174,7 @@ Scenario::Scenario(std::uint64_t given) : seed(given) {
   bad_mood_percent = chance.one_of<std::uint64_t>({0, 20, 50, 80});
   client_latency = chance.one_of<Duration>({0ms, 5ms, 60ms});
   upstream_latency = chance.one_of<Duration>({0ms, 5ms, 60ms});
-  store_bytes = chance.percent(10) ? chance.number(1000, 6000) : 1 << 20;
+  store_bytes = chance.percent(10) ? chance.number(1000, 6000) : plenty;
   store = draw_store_faults(chance);
   happenings = draw_happenings(chance, active, replicas);
 }
@@ -189,7 +189,7 @@ bool Scenario::store_may_fail() const {
   const auto outage = [](const Happening& one) {
     return one.kind == Happening::Kind::store_outage;
   };
-  return store.any() || store_bytes < 1 << 20 || std::ranges::any_of(happenings, outage);
+  return store.any() || store_may_fill() || std::ranges::any_of(happenings, outage);
 }
 
 proxy::Config next_config(const Scenario& scenario, Chance& chance) {

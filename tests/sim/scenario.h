@@ -67,6 +67,9 @@ struct Scenario {
   const proxy::UpstreamConfig& upstream() const { return config.upstreams.at("api"); }
   bool crashes() const;
   bool store_may_fail() const;
+  bool store_may_fill() const { return store_bytes < plenty; }
+
+  static constexpr std::uint64_t plenty = 1 << 20;
 };
 
 /// A configuration that a reload may bring.

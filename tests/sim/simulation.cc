@@ -122,10 +122,16 @@ class Simulation {
     const policy::IdempotencyOptions& options = scenario_.keyed_route().idempotency;
     promises.reexecutes = options.on_unknown == policy::OnUnknown::reexecute;
     promises.store_may_fail = scenario_.store_may_fail();
+    promises.store_may_fill = scenario_.store_may_fill();
     promises.largest_kept = options.max_response_bytes;
     promises.calm_within = std::chrono::ceil<testing::Milliseconds>(
         options.max_execution + options.lease + store_timeout);
+    // An answer that its store did not take is told again from memory, by its own process alone:
+    // where unknown keys run again, another process may run this one.
+    const bool told_by_one_process = (scenario_.replicas > 1 || scenario_.crashes()) &&
+                                     promises.store_may_fail && promises.reexecutes;
     for (const testing::Violation& found : testing::check(ledger_.events(), promises)) {
+      if (told_by_one_process && (found.invariant == "I4" || found.invariant == "I8")) continue;
       ledger_.violated(found.invariant, found.key + ": " + found.what);
     }
   }

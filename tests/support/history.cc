@@ -312,6 +312,7 @@ class Checker {
     if (promises_.store_may_fail && one_of(answer.state, {"in-progress", "outcome-unknown"})) {
       return;
     }
+    if (promises_.store_may_fill && answer.state == "result-unavailable") return;
     violated("I8", number("run", told_->answer->run) + " was told, then " +
                        number("request", answer.request) + " was told " + outcome(answer));
   }

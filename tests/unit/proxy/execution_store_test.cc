@@ -349,6 +349,23 @@ TEST_CASE("full at the completion: the client has its answer, the record is gone
   CHECK(status_word(*again) == "result-unavailable");
 }
 
+// A seed of the simulator: the completion was lost first, and then there was no room for it.
+TEST_CASE("full when the completion is told again: the record is gone, and nothing goes on") {
+  KeyedFixture fixture;
+  fixture.upstream_always(done);
+  fixture.store.script(Command::complete, ScriptedStore::fails(Kind::unavailable));
+  fixture.store.script(Command::complete, ScriptedStore::fails(Kind::full));
+  const auto client = fixture.client_sends(keyed_post());
+  CHECK(status_word(*client) == "unrecorded");
+  fixture.world.pass(10s);
+  CHECK(fixture.told() == "claim complete complete tombstone");
+  CHECK(fixture.state() == "gone");
+  CHECK(fixture.store.record(fixture.id())->reason == "capacity");
+  CHECK(fixture.executions->running() == 0);
+  CHECK(fixture.seen.key_events ==
+        Words{"unrecorded unavailable", "commit_retry", "commit_retry", "tombstone capacity"});
+}
+
 TEST_CASE("too many go on without their clients: what is recorded is replayed, nothing else runs") {
   KeyedFixture fixture;
   fixture.upstream_always(done);
