@@ -23,20 +23,20 @@ Logger& silent_logger() {
 /// A worker's way to the records.
 class FaultyStore::Link final : public store::Store {
  public:
-  explicit Link(FaultyStore& owner) : owner_(owner) {}
+  Link(FaultyStore& owner, std::size_t replica) : owner_(owner), replica_(replica) {}
 
   runtime::Task<Answer> apply(const policy::Operation& operation) override {
     FaultyStore& owner = owner_;
-    if (owner.is_cut()) co_return unexpected(StoreError{StoreError::Kind::unavailable, "cut"});
+    if (owner.is_cut(replica_)) co_return unexpected(StoreError{StoreError::Kind::unavailable, "cut"});
     const Fate fate = owner.draw_fate();
     if (fate.refused) co_return unexpected(StoreError{StoreError::Kind::refused, "as drawn"});
     if (fate.effect == Duration::zero() && fate.answer == Duration::zero()) {
       co_return owner.records_.apply(operation);
     }
     const auto answer = std::make_shared<std::optional<Answer>>();
-    owner.world_.schedule(fate.effect, [&owner, answer, operation] {
-      *answer = owner.is_cut() ? unexpected(StoreError{StoreError::Kind::unavailable, "cut"})
-                               : owner.records_.apply(operation);
+    owner.world_.schedule(fate.effect, [&owner, replica = replica_, answer, operation] {
+      *answer = owner.is_cut(replica) ? unexpected(StoreError{StoreError::Kind::unavailable, "cut"})
+                                      : owner.records_.apply(operation);
     });
     const TimePoint wake = after(owner.world_.now(), std::min(fate.answer, store_timeout));
     co_await runtime::sleep_until(owner.world_.context().timers, wake);
@@ -47,6 +47,7 @@ class FaultyStore::Link final : public store::Store {
 
  private:
   FaultyStore& owner_;
+  const std::size_t replica_;
 };
 
 FaultyStore::FaultyStore(test::World& world, const Scenario& scenario, Ledger& ledger)
@@ -54,10 +55,11 @@ FaultyStore::FaultyStore(test::World& world, const Scenario& scenario, Ledger& l
       scenario_(scenario),
       ledger_(ledger),
       chance_(scenario.seed ^ 0x5eed0002),
-      records_(scenario.store_bytes, world.context().clock, silent_logger()) {}
+      records_(scenario.store_bytes, world.context().clock, silent_logger()),
+      cut_until_(scenario.replicas, TimePoint::min()) {}
 
-std::unique_ptr<store::Store> FaultyStore::open() {
-  return std::make_unique<Link>(*this);
+std::unique_ptr<store::Store> FaultyStore::open(std::size_t replica) {
+  return std::make_unique<Link>(*this, replica);
 }
 
 FaultyStore::Fate FaultyStore::draw_fate() {
@@ -79,12 +81,17 @@ FaultyStore::Fate FaultyStore::draw_fate() {
 }
 
 void FaultyStore::cut_for(Duration duration) {
-  cut_until_ = std::max(cut_until_, after(world_.now(), duration));
+  out_until_ = std::max(out_until_, after(world_.now(), duration));
   if (!outage_) ledger_.add({.kind = testing::Event::Kind::outage_begins});
   outage_ = true;
   world_.schedule(duration, [this] {
-    if (!is_cut()) end_outage();
+    if (!is_out()) end_outage();
   });
+}
+
+void FaultyStore::cut_one_for(std::size_t replica, Duration duration) {
+  ledger_.note("the store is cut off from replica " + std::to_string(replica));
+  cut_until_[replica] = std::max(cut_until_[replica], after(world_.now(), duration));
 }
 
 void FaultyStore::end_outage() {
@@ -94,7 +101,8 @@ void FaultyStore::end_outage() {
 
 void FaultyStore::calm() {
   calm_ = true;
-  cut_until_ = TimePoint::min();
+  out_until_ = TimePoint::min();
+  cut_until_.assign(cut_until_.size(), TimePoint::min());
   end_outage();
 }
 

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "holdfast/store/memory_store.h"
 #include "tests/sim/ledger.h"
@@ -21,10 +22,12 @@ class FaultyStore {
  public:
   FaultyStore(test::World& world, const Scenario& scenario, Ledger& ledger);
 
-  /// For one worker.
-  std::unique_ptr<store::Store> open();
-  /// Nobody reaches the records for so long.
+  /// For one worker of that replica.
+  std::unique_ptr<store::Store> open(std::size_t replica);
+  /// Nobody reaches the records for so long: an outage.
   void cut_for(Duration duration);
+  /// One replica does not reach them; the others do, and may take over what it has claimed.
+  void cut_one_for(std::size_t replica, Duration duration);
   /// No more faults.
   void calm();
 
@@ -41,14 +44,18 @@ class FaultyStore {
 
   Fate draw_fate();
   void end_outage();
-  bool is_cut() const { return world_.now() < cut_until_; }
+  bool is_out() const { return world_.now() < out_until_; }
+  bool is_cut(std::size_t replica) const {
+    return is_out() || world_.now() < cut_until_[replica];
+  }
 
   test::World& world_;
   const Scenario& scenario_;
   Ledger& ledger_;
   Chance chance_;
   store::MemoryStore records_;
-  TimePoint cut_until_ = TimePoint::min();
+  TimePoint out_until_ = TimePoint::min();
+  std::vector<TimePoint> cut_until_;  // by replica
   bool outage_ = false;
   bool calm_ = false;
 };

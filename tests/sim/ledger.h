@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,6 +50,10 @@ class Ledger {
   int starts_of(std::uint64_t request) const;
   std::uint64_t requests() const { return requests_; }
 
+  /// An answer that its store did not take: the beginning of its record's id.
+  void unrecorded(std::string_view id) { unrecorded_.emplace(id); }
+  bool was_unrecorded(const std::string& id) const { return unrecorded_.contains(id); }
+
   // -- answers by status: as the replicas count them, and as clients had them
   void told(int status) { ++told_[status]; }
   void heard(int status) { ++heard_[status]; }
@@ -71,6 +76,7 @@ class Ledger {
   std::vector<Line> lines_;
   std::vector<std::string> violations_;
   std::map<std::uint64_t, Run> runs_;
+  std::set<std::string> unrecorded_;
   std::map<int, int> told_;
   std::map<int, int> heard_;
   std::uint64_t requests_ = 0;

@@ -89,6 +89,7 @@ void Monitor::exchange_finished(const proxy::ExchangeRecord& record) {
 }
 
 void Monitor::key_event(const proxy::KeyEvent& event) {
+  if (event.kind == proxy::KeyEvent::Kind::unrecorded) ledger_.unrecorded(event.id);
   constexpr std::string_view kinds[] = {"released",     "unknown",      "tombstone",
                                         "fenced",       "bypassed",     "unrecorded",
                                         "commit retry", "renew failed", "jwt scope"};

@@ -12,10 +12,10 @@ constexpr Duration cut_patience = 8 * store_timeout;
 
 struct Replica::Worker {
   Worker(runtime::Context& context, test::FakeNetwork& network, proxy::SharedUpstreams& upstreams,
-         proxy::KeyBoard& board, Monitor& monitor, FaultyStore& store_of_all, std::string name)
+         proxy::KeyBoard& board, Monitor& monitor, std::unique_ptr<store::Store> opened, std::string name)
       : services{context, network, network, monitor, upstreams, {}},
         proxy(services),
-        store(store_of_all.open()),
+        store(std::move(opened)),
         executions(services, *store, board, std::move(name)),
         clients(std::make_unique<proxy::ConnectionSet>(proxy, context, [] {})) {
     services.executions = &executions;
@@ -57,13 +57,14 @@ struct Replica::Process {
 };
 
 Replica::Replica(test::World& world, test::FakeNetwork& network, FaultyStore& store,
-                 const Scenario& scenario, Ledger& ledger, std::string name)
+                 const Scenario& scenario, Ledger& ledger, std::size_t number)
     : world_(world),
       network_(network),
       store_(store),
       scenario_(scenario),
       ledger_(ledger),
-      name_(std::move(name)) {
+      number_(number),
+      name_("replica " + std::to_string(number)) {
   start();
 }
 
@@ -76,7 +77,7 @@ void Replica::start() {
   for (std::size_t i = 0; i < scenario_.workers; ++i) {
     process_->workers.push_back(std::make_unique<Worker>(
         process_->context, network_, process_->upstreams, process_->board, process_->monitor,
-        store_, name + "-w" + std::to_string(i)));
+        store_.open(number_), name + "-w" + std::to_string(i)));
   }
   process_->adopt(scenario_.config);
 }

@@ -25,7 +25,7 @@ namespace holdfast::sim {
 class Replica {
  public:
   Replica(test::World& world, test::FakeNetwork& network, FaultyStore& store,
-          const Scenario& scenario, Ledger& ledger, std::string name);
+          const Scenario& scenario, Ledger& ledger, std::size_t number);
   ~Replica();
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
@@ -52,6 +52,7 @@ class Replica {
   FaultyStore& store_;
   const Scenario& scenario_;
   Ledger& ledger_;
+  const std::size_t number_;
   const std::string name_;
   const std::string listener_ = "main";
   int starts_ = 0;

@@ -82,7 +82,7 @@ policy::IdempotencyOptions draw_idempotency(Chance& chance) {
   options.lease = chance.between(100ms, 400ms);
   options.max_execution = chance.between(300ms, 900ms);
   if (chance.percent(50)) options.in_flight_wait = chance.between(50ms, 500ms);
-  if (chance.percent(15)) options.on_unknown = policy::OnUnknown::reexecute;
+  if (chance.percent(25)) options.on_unknown = policy::OnUnknown::reexecute;
   options.max_response_bytes = 2048;
   options.max_request_bytes = 4096;
   return options;
@@ -151,6 +151,7 @@ std::vector<Happening> draw_happenings(Chance& chance, Duration active, std::siz
   };
   some(Kind::mood, 80, 6);
   some(Kind::store_outage, 25, 2);
+  some(Kind::store_cut, 35, 2);
   some(Kind::reload, 30, 3);
   some(Kind::drain, 15, 1);
   some(Kind::crash, 20, 2);
@@ -187,7 +188,7 @@ bool Scenario::crashes() const {
 
 bool Scenario::store_may_fail() const {
   const auto outage = [](const Happening& one) {
-    return one.kind == Happening::Kind::store_outage;
+    return one.kind == Happening::Kind::store_outage || one.kind == Happening::Kind::store_cut;
   };
   return store.any() || store_may_fill() || std::ranges::any_of(happenings, outage);
 }

@@ -25,6 +25,7 @@ struct Happening {
   enum class Kind : std::uint8_t {
     mood,  // the upstream changes its mood
     store_outage,
+    store_cut,  // from one replica
     reload,
     drain,  // SIGTERM, and a new process when it has ended
     crash,  // SIGKILL, and a new process
