@@ -384,6 +384,7 @@ runtime::Task<void> Execution::bury(std::string_view reason) {
     tell(KeyEvent::Kind::unrecorded, name(verdict.error().kind));
   } else {
     const bool fenced = verdict->kind == Verdict::Kind::fenced;
+    unrecorded_ = unrecorded_ || fenced;
     tell(fenced ? KeyEvent::Kind::fenced : KeyEvent::Kind::tombstone, reason);
   }
 }

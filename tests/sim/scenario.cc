@@ -79,10 +79,10 @@ policy::IdempotencyOptions draw_idempotency(Chance& chance) {
   policy::IdempotencyOptions options;
   options.enabled = true;
   options.name_space = "pay";
-  options.lease = chance.between(100ms, 400ms);
-  options.max_execution = chance.between(300ms, 900ms);
+  options.lease = chance.between(60ms, 300ms);
+  options.max_execution = chance.between(300ms, 1500ms);
   if (chance.percent(50)) options.in_flight_wait = chance.between(50ms, 500ms);
-  if (chance.percent(25)) options.on_unknown = policy::OnUnknown::reexecute;
+  if (chance.percent(35)) options.on_unknown = policy::OnUnknown::reexecute;
   options.max_response_bytes = 2048;
   options.max_request_bytes = 4096;
   return options;
@@ -165,12 +165,12 @@ std::vector<Happening> draw_happenings(Chance& chance, Duration active, std::siz
 Scenario::Scenario(std::uint64_t given) : seed(given) {
   Chance chance(seed);
   config = draw_config(chance);
-  replicas = chance.percent(35) ? 2 : 1;
+  replicas = chance.percent(45) ? 2 : 1;
   workers = chance.percent(35) ? 2 : 1;
   clients = static_cast<int>(chance.number(3, 24));
   active = chance.between(300ms, 2500ms);
-  hot_keys = static_cast<int>(chance.number(1, 4));
-  keyed_percent = chance.one_of<std::uint64_t>({0, 20, 50, 80});
+  hot_keys = static_cast<int>(chance.number(1, 5));
+  keyed_percent = chance.one_of<std::uint64_t>({0, 30, 70, 95});
   rude_percent = chance.one_of<std::uint64_t>({0, 10, 40});
   bad_mood_percent = chance.one_of<std::uint64_t>({0, 20, 50, 80});
   client_latency = chance.one_of<Duration>({0ms, 5ms, 60ms});

@@ -168,8 +168,8 @@ Upstream::Answer Upstream::answer(Run& run, const Message& request) {
 
   Answer answer;
   if (!calm_) {
-    const bool slow = mood_ == Mood::silent ? bad() : chance_.percent(20);
-    answer.delay = slow ? chance_.between(1ms, 900ms) : chance_.between(0ms, 5ms);
+    const bool slow = mood_ == Mood::silent ? bad() : chance_.percent(25);
+    answer.delay = slow ? chance_.between(1ms, 1200ms) : chance_.between(0ms, 5ms);
     if (chance_.percent(30)) answer.piece = 1 + chance_.below(300);
   }
   std::string& text = answer.bytes;

@@ -160,6 +160,19 @@ TEST_CASE(
   CHECK(fixture.state() == "inflight");
 }
 
+// A seed of the simulator.
+TEST_CASE("fenced with an answer that is too large to be kept: its client is told as much") {
+  proxy::Config config = keyed_route();
+  config.routes[0].idempotency.max_response_bytes = 2;
+  KeyedFixture fixture(config);
+  const auto client = fixture.client_sends(keyed_post());
+  fixture.store.fence(fixture.id());
+  fixture.upstream_answers(done);
+  CHECK(status_of(client->received()) == 201);
+  CHECK(status_word(*client) == "unrecorded");
+  CHECK(fixture.state() == "inflight");
+}
+
 TEST_CASE("renewals that fail end nothing: the store comes back and the answer is recorded") {
   KeyedFixture fixture;
   const auto client = fixture.client_sends(keyed_post());
