@@ -142,7 +142,9 @@ bool Attempts::grant_retry(Attempt& last, Duration& delay) {
   return true;
 }
 
-void Attempts::fail(const Error& error, std::optional<Duration> retry_after, int count) {
+void Attempts::fail(const Error& error, std::optional<Duration> retry_after, int count,
+                    TimePoint total_deadline) {
+  total_deadline_ = std::min(total_deadline_, total_deadline);
   Attempt& failed = begin(*route_.cluster);
   failed.error = error;
   failed.retry_after = retry_after;

@@ -300,10 +300,11 @@ runtime::Task<void> Exchange::without_the_key(Execution& execution) {
   Error error = execution.refusal();
   const int count = execution.has_attempts() ? execution.attempts().count() : 0;
   const std::optional<Duration> retry_after = execution.retry_after();
+  const TimePoint end = execution.has_attempts() ? execution.attempts().total_deadline() : never;
   leave_execution();
   attempts_.emplace(generation_, *route_, request, client_deadline_, transaction_.started(),
                     services_);
-  attempts_->fail(error, retry_after, count);
+  attempts_->fail(error, retry_after, count, end);
   co_await conclude();
 }
 

@@ -296,9 +296,14 @@ runtime::Task<void> Execution::commit_later() {
     co_await runtime::sleep_until(services().context.timers, wake);
     tell(KeyEvent::Kind::commit_retry);
     StoreAnswer answer = co_await executions_.ask(*owed_);
-    if (!answer) continue;
-    if (answer->kind == Verdict::Kind::fenced) tell(KeyEvent::Kind::fenced);
-    break;
+    if (answer) {
+      const bool buried = owed_->command == Command::tombstone;
+      if (buried) tell(KeyEvent::Kind::tombstone, owed_->reason);
+      if (answer->kind == Verdict::Kind::fenced) tell(KeyEvent::Kind::fenced);
+      break;
+    }
+    // A store that listens and has no room may have none for the whole ttl: that it is done fits.
+    if (answer.error().kind == store::StoreError::Kind::full) owed_ = tombstone("capacity");
   }
   executions_.board_.forget(keyed_.id);
   executions_.board_.wake(keyed_.id, nullptr);
@@ -329,6 +334,14 @@ policy::Operation Execution::completion(Command command) const {
     wish.headers = answer_headers_;
     wish.body = answer_body_;
   }
+  return wish;
+}
+
+policy::Operation Execution::tombstone(std::string_view reason) const {
+  policy::Operation wish = completion(Command::tombstone);
+  wish.reason = reason;
+  const Attempt& answer = attempts_->outcome();
+  if (answer.lease) wish.headers = http::tombstone_head(answer.lease->parser().head().fields);
   return wish;
 }
 
@@ -364,16 +377,14 @@ runtime::Task<void> Execution::mark_unknown(std::string_view reason) {
 
 /// It ran, and its answer cannot be kept.
 runtime::Task<void> Execution::bury(std::string_view reason) {
-  policy::Operation wish = completion(Command::tombstone);
-  wish.reason = reason;
-  const Attempt& answer = attempts_->outcome();
-  if (answer.lease) wish.headers = http::tombstone_head(answer.lease->parser().head().fields);
+  const policy::Operation wish = tombstone(reason);
   StoreAnswer verdict = co_await executions_.ask(wish);
   if (!verdict) {
     unrecorded_ = true;
     tell(KeyEvent::Kind::unrecorded, name(verdict.error().kind));
   } else {
     const bool fenced = verdict->kind == Verdict::Kind::fenced;
+    unrecorded_ = unrecorded_ || fenced;
     tell(fenced ? KeyEvent::Kind::fenced : KeyEvent::Kind::tombstone, reason);
   }
 }

@@ -127,12 +127,12 @@ void SharedUpstream::grant_first() {
 
 void SharedUpstream::on_pressure(const void* owner, std::function<void()> close_idle) {
   const std::lock_guard lock(mutex_);
-  pressure_[owner] = std::move(close_idle);
+  pressure_.emplace_back(owner, std::move(close_idle));
 }
 
 void SharedUpstream::forget_pressure(const void* owner) {
   const std::lock_guard lock(mutex_);
-  pressure_.erase(owner);
+  std::erase_if(pressure_, [owner](const auto& entry) { return entry.first == owner; });
 }
 
 void SharedUpstream::reconfigure(const UpstreamConfig& config) {

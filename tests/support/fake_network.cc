@@ -15,9 +15,10 @@ constexpr int too_many_turns = 1'000'000;
 
 template <class Outcome>
 Outcome next_outcome(std::map<std::string, std::deque<Outcome>, std::less<>>& script,
-                     const std::string& key) {
+                     const std::string& key,
+                     const std::function<Outcome(const std::string&)>& otherwise) {
   const auto found = script.find(key);
-  if (found == script.end() || found->second.empty()) return {};
+  if (found == script.end() || found->second.empty()) return otherwise ? otherwise(key) : Outcome{};
   Outcome outcome = std::move(found->second.front());
   found->second.pop_front();
   return outcome;
@@ -27,7 +28,7 @@ Outcome next_outcome(std::map<std::string, std::deque<Outcome>, std::less<>>& sc
 
 WallTime VirtualClock::wall_now() const {
   constexpr WallTime start{std::chrono::sys_days{std::chrono::January / 2 / 2026}};
-  return start + now_.time_since_epoch();
+  return start + now_.time_since_epoch() + wall_offset_;
 }
 
 // ----------------------------------------------------------------------------------------------
@@ -247,7 +248,7 @@ void FakeNetwork::script_name(std::string_view host, LookUpOutcome outcome) {
 runtime::Task<Result<std::unique_ptr<net::Stream>>> FakeNetwork::connect(
     const net::Address& address, TimePoint deadline) {
   connects.push_back(address.text());
-  const ConnectOutcome outcome = next_outcome(connect_script_, connects.back());
+  const ConnectOutcome outcome = next_outcome(connect_script_, connects.back(), on_connect);
   const bool silent = outcome.kind == ConnectOutcome::Kind::silence;
   const TimePoint end = silent ? never : after(world_.now(), outcome.delay);
   const TimePoint wake = std::min(end, deadline);
@@ -260,6 +261,7 @@ runtime::Task<Result<std::unique_ptr<net::Stream>>> FakeNetwork::connect(
     co_return unexpected(Error{outcome.error, "the connect was refused"});
   }
   auto peer = std::make_shared<Peer>(world_);
+  peer->address = address.text();
   accepted.push_back(peer);
   std::unique_ptr<net::Stream> stream = std::make_unique<FakeStream>(world_, peer, address);
   if (on_accept) {
@@ -272,7 +274,7 @@ runtime::Task<Result<std::vector<net::Address>>> FakeNetwork::resolve(std::strin
                                                                       std::uint16_t,
                                                                       TimePoint deadline) {
   look_ups.emplace_back(host);
-  LookUpOutcome outcome = next_outcome(look_up_script_, look_ups.back());
+  LookUpOutcome outcome = next_outcome(look_up_script_, look_ups.back(), {});
   const TimePoint end = after(world_.now(), outcome.delay);
   const TimePoint wake = std::min(end, deadline);
   co_await runtime::sleep_until(world_.context().timers, wake);

@@ -36,9 +36,12 @@ class VirtualClock final : public Clock {
   TimePoint now() const override { return now_; }
   WallTime wall_now() const override;
   void set(TimePoint now) { now_ = now; }
+  /// Somebody sets the wall clock: it is off by so much more from now on.
+  void jump_wall(Duration by) { wall_offset_ += by; }
 
  private:
   TimePoint now_{std::chrono::hours(1)};
+  Duration wall_offset_{};
 };
 
 class VirtualTimers final : public runtime::Timers {
@@ -62,6 +65,7 @@ class World {
   void settle();
   /// Lets the time pass.
   void pass(Duration duration);
+  void jump_wall(Duration by) { clock_.jump_wall(by); }
   /// Moves the time to the next thing that is due, and runs it. False: nothing will ever happen.
   bool step();
 
@@ -111,6 +115,8 @@ class Peer : public std::enable_shared_from_this<Peer> {
   bool open() const { return !closed_; }
   /// What was sent to the stream and has not been taken by it.
   std::size_t unread() const;
+  /// Where it was connected to, as in "10.0.0.1:80"; "" at the far end of a client.
+  std::string address;
   /// Called from the loop after something has come, or the other end has ended or closed.
   std::function<void()> on_change;
 
@@ -194,7 +200,8 @@ struct LookUpOutcome {
 };
 
 /// Connects and look-ups by script: the outcomes of an address or a name are taken in order, then
-/// connects are accepted and look-ups fail. Everything asked is kept.
+/// connects are as `on_connect` decides (accepted without one) and look-ups fail. Everything asked
+/// is kept.
 class FakeNetwork final : public net::Connector, public net::Resolver {
  public:
   explicit FakeNetwork(World& world) : world_(world) {}
@@ -202,6 +209,8 @@ class FakeNetwork final : public net::Connector, public net::Resolver {
   /// `address` as in "10.0.0.1:80".
   void script(std::string_view address, ConnectOutcome outcome);
   void script_name(std::string_view host, LookUpOutcome outcome);
+  /// What becomes of a connect that has no script; given the address.
+  std::function<ConnectOutcome(const std::string&)> on_connect;
   /// Called from the loop when a connection has been made.
   std::function<void(Peer&)> on_accept;
 

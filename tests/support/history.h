@@ -65,6 +65,9 @@ struct Promises {
   /// A completion may be lost with the process that could not write it: what it told meanwhile can
   /// become unknown. It can become nothing else.
   bool store_may_fail = false;
+  /// An answer that the store had no room for is told from memory for a while, then only that it is
+  /// done.
+  bool store_may_fill = false;
   /// Owners live on and the upstream answers all: so long after `calm` nothing is unknown any more.
   bool nothing_stays_unknown = false;
   /// max_response_bytes: a larger answer is told once.

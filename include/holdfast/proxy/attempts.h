@@ -64,8 +64,10 @@ class Attempts {
   ~Attempts();
 
   runtime::Task<void> run();
-  /// Instead of run(): the outcome is an error that came before, after `count` attempts.
-  void fail(const Error& error, std::optional<Duration> retry_after, int count);
+  /// Instead of run(): the outcome is that of others, who made `count` attempts and ended with
+  /// `error`. What was left of their time is left for a fallback.
+  void fail(const Error& error, std::optional<Duration> retry_after, int count,
+            TimePoint total_deadline);
   /// REQUIRES: run() or fail() was called.
   Attempt& outcome() { return *slots_[outcome_]; }
   const Attempt& outcome() const { return *slots_[outcome_]; }

@@ -120,6 +120,7 @@ class Execution final : private Keeper {
 
   policy::Operation operation(policy::Command command) const;
   policy::Operation completion(policy::Command command) const;
+  policy::Operation tombstone(std::string_view reason) const;
   std::shared_ptr<const SharedAnswer> shared_answer() const;
   void settle(Outcome outcome);
   void let_go();

@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "holdfast/base/rng.h"
@@ -98,7 +99,8 @@ class SharedUpstream {
   // Empty while a place is free: one that is given back goes to the first ticket, so that nobody
   // overtakes.
   std::list<ConnectionTicket*> queue_;
-  std::map<const void*, std::function<void()>> pressure_;
+  // In the order of their coming, so that one seed of the simulator is one history.
+  std::vector<std::pair<const void*, std::function<void()>>> pressure_;
   std::atomic<policy::BreakerState> state_{policy::BreakerState::closed};
   std::atomic<int> waiters_{0};
 };

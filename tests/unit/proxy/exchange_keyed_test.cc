@@ -333,6 +333,28 @@ TEST_CASE("a fallback's upstream gets the whole order") {
   CHECK(fixture.state() == "revoked");
 }
 
+// A seed of the simulator.
+TEST_CASE("a fallback's upstream has what is left of total, and no total of its own") {
+  proxy::Config config = keyed_route();
+  config.upstreams.emplace("other", upstream_of("other", {"http://10.0.0.9:80"}));
+  config.routes[0].timeout.connect = 600ms;
+  config.routes[0].timeout.total = 1s;
+  config.routes[0].retry.attempts = 1;
+  proxy::FallbackConfig fallback;
+  fallback.on = conditions({"connect"});
+  fallback.upstream = "other";
+  config.routes[0].fallbacks.push_back(fallback);
+  KeyedFixture fixture(config);
+  fixture.network.script("10.0.0.1:80", {ConnectOutcome::Kind::silence});
+  const auto client = fixture.client_sends(keyed_post());
+  fixture.world.pass(999ms);
+  CHECK(client->received().empty());
+  CHECK(fixture.network.connects.back() == "10.0.0.9:80");
+  fixture.world.pass(2ms);
+  CHECK(status_of(client->received()) == 504);
+  CHECK(status_word(*client) == "not-executed");
+}
+
 TEST_CASE("draining: a replay is given, what runs is finished, nothing is claimed") {
   KeyedFixture fixture;
   const auto first = fixture.client_sends(keyed_post());

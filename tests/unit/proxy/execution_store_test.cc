@@ -160,6 +160,19 @@ TEST_CASE(
   CHECK(fixture.state() == "inflight");
 }
 
+// A seed of the simulator.
+TEST_CASE("fenced with an answer that is too large to be kept: its client is told as much") {
+  proxy::Config config = keyed_route();
+  config.routes[0].idempotency.max_response_bytes = 2;
+  KeyedFixture fixture(config);
+  const auto client = fixture.client_sends(keyed_post());
+  fixture.store.fence(fixture.id());
+  fixture.upstream_answers(done);
+  CHECK(status_of(client->received()) == 201);
+  CHECK(status_word(*client) == "unrecorded");
+  CHECK(fixture.state() == "inflight");
+}
+
 TEST_CASE("renewals that fail end nothing: the store comes back and the answer is recorded") {
   KeyedFixture fixture;
   const auto client = fixture.client_sends(keyed_post());
@@ -347,6 +360,23 @@ TEST_CASE("full at the completion: the client has its answer, the record is gone
   const auto again = fixture.client_sends(keyed_post());
   CHECK(status_of(again->received()) == 409);
   CHECK(status_word(*again) == "result-unavailable");
+}
+
+// A seed of the simulator: the completion was lost first, and then there was no room for it.
+TEST_CASE("full when the completion is told again: the record is gone, and nothing goes on") {
+  KeyedFixture fixture;
+  fixture.upstream_always(done);
+  fixture.store.script(Command::complete, ScriptedStore::fails(Kind::unavailable));
+  fixture.store.script(Command::complete, ScriptedStore::fails(Kind::full));
+  const auto client = fixture.client_sends(keyed_post());
+  CHECK(status_word(*client) == "unrecorded");
+  fixture.world.pass(10s);
+  CHECK(fixture.told() == "claim complete complete tombstone");
+  CHECK(fixture.state() == "gone");
+  CHECK(fixture.store.record(fixture.id())->reason == "capacity");
+  CHECK(fixture.executions->running() == 0);
+  CHECK(fixture.seen.key_events ==
+        Words{"unrecorded unavailable", "commit_retry", "commit_retry", "tombstone capacity"});
 }
 
 TEST_CASE("too many go on without their clients: what is recorded is replayed, nothing else runs") {

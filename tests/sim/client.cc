@@ -1,0 +1,294 @@
+#include "tests/sim/client.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace holdfast::sim {
+namespace {
+
+using testing::Event;
+
+/// The longest that the head of an answer may take, from the request's last byte on.
+Duration bound(const Scenario& scenario, const Question& question) {
+  constexpr Duration slack = 20ms;
+  if (!question.key.empty()) {
+    const proxy::RouteConfig& route = scenario.keyed_route();
+    // A duplicate's wait, its own turn, and the store's time for a claim, a look, a renewal, a
+    // record and what is tried when one of these fails.
+    const Duration wait = route.idempotency.in_flight_wait.value_or(Duration::zero());
+    return wait + *route.timeout.total + 8 * store_timeout + slack;
+  }
+  const proxy::RouteConfig& route = scenario.plain_route();
+  if (question.body.empty()) return *route.timeout.total + slack;
+  // The clock starts when the body has gone out. Until then every attempt waits for a connection as
+  // long as `total` says, and then for the upstream to take something, as long as `idle` says.
+  const Duration upload = *route.timeout.total + *route.timeout.idle;
+  return route.retry.attempts * upload + *route.timeout.total + slack;
+}
+
+}  // namespace
+
+std::string Question::text() const {
+  std::string text = method + " " + path + " HTTP/1.1\r\nHost: a.test\r\n";
+  text.append("X-Number: ").append(std::to_string(number)).append("\r\n");
+  if (!who.empty()) text.append("Authorization: ").append(who).append("\r\n");
+  if (!key.empty()) text.append("Idempotency-Key: ").append(key).append("\r\n");
+  if (expects) text.append("Expect: 100-continue\r\n");
+  if (chunked) {
+    text.append("Transfer-Encoding: chunked\r\n\r\n");
+    for (const char c : body) text.append("1\r\n").append(1, c).append("\r\n");
+    return text.append("0\r\n\r\n");
+  }
+  if (!body.empty()) text.append("Content-Length: ").append(std::to_string(body.size())) += "\r\n";
+  return text.append("\r\n").append(body);
+}
+
+Question keyed_question(std::uint64_t key, const std::string& who) {
+  return {.method = "POST",
+          .path = std::string(keyed_path),
+          .who = who,
+          .key = "k" + std::to_string(key),
+          .body = "amount=1" + std::string(key * 50, 'p')};
+}
+
+Question draw_question(const Scenario& scenario, Chance& chance) {
+  Question question;
+  if (chance.percent(scenario.keyed_percent)) {
+    const auto keys = static_cast<std::uint64_t>(scenario.hot_keys);
+    question = keyed_question(chance.below(keys), chance.percent(85) ? "alice" : "bob");
+    if (chance.percent(5)) question.body[7] = '2';
+  } else {
+    constexpr const char* methods[] = {"GET", "GET", "GET", "GET", "HEAD", "PUT", "POST", "POST"};
+    question.method = methods[chance.below(std::size(methods))];
+    question.path = "/things";
+    const bool bodiless = question.method == "GET" || question.method == "HEAD";
+    if (!bodiless) question.body = std::string(1 + chance.below(3000), 'b');
+  }
+  question.chunked = question.body.size() < 200 && !question.body.empty() && chance.percent(30);
+  question.expects = !question.body.empty() && chance.percent(10);
+  return question;
+}
+
+Client::Client(test::World& world, const Scenario& scenario, Ledger& ledger, std::uint64_t seed,
+               std::shared_ptr<test::Peer> peer)
+    : world_(world),
+      scenario_(scenario),
+      ledger_(ledger),
+      chance_(seed),
+      peer_(std::move(peer)),
+      connection_(ledger.new_connection()) {
+  peer_->on_change = [this] { read(); };
+}
+
+Client::~Client() {
+  peer_->on_change = nullptr;
+}
+
+void Client::begin() {
+  manner_ = chance_.percent(25) ? Manner::pipelining : Manner::polite;
+  if (chance_.percent(scenario_.rude_percent)) {
+    manner_ = chance_.one_of({Manner::slow_writer, Manner::slow_reader, Manner::deaf,
+                              Manner::stalls, Manner::aborts, Manner::half_closes, Manner::leaves});
+  }
+  latency_ = chance_.between(0us, scenario_.client_latency);
+  peer_->set_latency(latency_);
+  if (chance_.percent(30)) piece_ = 1 + chance_.below(200);
+  for (std::uint64_t n = chance_.number(1, 4); n > 0; --n) {
+    to_ask_.push_back(draw_question(scenario_, chance_));
+  }
+  adopt_manner();
+  send_next();
+}
+
+void Client::ask(Question question) {
+  to_ask_.push_back(std::move(question));
+  send_next();
+}
+
+/// What it does beside asking. Everything scheduled here looks whether it is over.
+void Client::adopt_manner() {
+  const Duration when = chance_.between(0us, 600ms);
+  switch (manner_) {
+    case Manner::slow_reader:
+      peer_->take_at_most(chance_.below(500));
+      world_.schedule(when, [peer = peer_] { peer->take_everything(); });
+      break;
+    case Manner::deaf:
+      peer_->take_at_most(chance_.below(300));
+      break;
+    case Manner::aborts:
+      world_.schedule(when, [this] {
+        if (over_) return;
+        peer_->reset();
+        lose_all("aborted");
+      });
+      break;
+    default:
+      break;
+  }
+}
+
+void Client::send_next() {
+  const bool all_at_once = manner_ == Manner::pipelining || manner_ == Manner::half_closes;
+  do {
+    if (over_ || to_ask_.empty()) return;
+    Asked asked{std::move(to_ask_.front())};
+    to_ask_.pop_front();
+    asked.question.number = ledger_.new_request();
+    asked.first = !std::exchange(begun_, true);
+    ledger_.add({.kind = Event::Kind::send,
+                 .key = asked.question.identity(),
+                 .request = asked.question.number,
+                 .payload = asked.question.payload(),
+                 .connection = connection_});
+    const std::string text = asked.question.text();
+    const bool stops = to_ask_.empty() && (manner_ == Manner::stalls || manner_ == Manner::leaves);
+    // Enough of it that its method can be known: an answer to a HEAD has no body.
+    send(asked, stops ? chance_.number(8, text.size() - 1) : text.size());
+    waiting_.push_back(std::move(asked));
+  } while (all_at_once);
+}
+
+void Client::send(Asked& asked, std::size_t bytes) {
+  const std::string whole = asked.question.text();
+  const std::string text = whole.substr(0, bytes);
+  const bool slowly = manner_ == Manner::slow_writer;
+  const std::size_t piece = slowly ? 1 + text.size() / 6 : piece_;
+  const bool last = to_ask_.empty();
+  if (!slowly) {
+    peer_->send_in_pieces(text, piece);
+    if (bytes == whole.size()) asked.sent = after(world_.now(), latency_);
+    const bool finishes =
+        last && (manner_ == Manner::half_closes || manner_ == Manner::leaves);
+    if (finishes) peer_->finish();
+    return;
+  }
+  written_ = std::max(written_, world_.now());
+  for (std::size_t at = 0; at < text.size(); at += piece) {
+    world_.schedule(written_ - world_.now(),
+                    [peer = peer_, part = text.substr(at, piece)] { peer->send(part); });
+    written_ += chance_.between(1us, 80ms);
+  }
+}
+
+void Client::read() {
+  reader_.feed(peer_->take());
+  while (!over_ && !waiting_.empty()) {
+    if (!head_seen_ && reader_.has_head()) {
+      head_seen_ = true;
+      judge_time(waiting_.front());
+    }
+    const auto answer = reader_.next(waiting_.front().question.method == "HEAD");
+    if (!answer) break;
+    head_seen_ = false;
+    if (answer->status() / 100 == 1) continue;
+    const Asked asked = std::move(waiting_.front());
+    waiting_.pop_front();
+    answered(asked, *answer);
+    if (waiting_.empty()) send_next();
+  }
+  if (over_) return;
+  if (reader_.malformed()) {
+    ledger_.violated("wire", "a client was sent what is no HTTP");
+    return lose_all("malformed");
+  }
+  if (waiting_.empty() && !reader_.rest().empty()) {
+    ledger_.violated("wire", "a client was sent more than it asked for: " +
+                                 std::string(reader_.rest().substr(0, 300)));
+  }
+  if (!peer_->ended()) return;
+  // Who is told that no more comes hangs up.
+  peer_->finish();
+  lose_all(peer_->was_reset() ? "reset" : "closed");
+}
+
+void Client::answered(const Asked& asked, const Message& answer) {
+  const Question& question = asked.question;
+  ledger_.heard(answer.status());
+  const std::string_view state = answer.field("Idempotency-Status");
+  const bool own_problem = state.empty() && answer.number("X-Run") == 0;
+  if (asked.sent == never && own_problem && (answer.status() == 400 || answer.status() == 408)) {
+    return lose(asked, "refused: it did not come whole");
+  }
+  // What a fallback's upstream did, it did without the key.
+  const Run* run = ledger_.run(answer.number("X-Run"));
+  const bool without_key = state == "not-executed" && run != nullptr && run->key.empty();
+  const std::string key = without_key ? "" : question.identity();
+  ledger_.add({.kind = Event::Kind::receive,
+               .key = key,
+               .request = question.number,
+               .run = answer.number("X-Run"),
+               .status = answer.status(),
+               .state = std::string(state),
+               .replayed = answer.field("Idempotent-Replayed") == "true",
+               .head = std::string(answer.field("X-Kept")),
+               .body = answer.body,
+               .connection = connection_});
+  if (answer.word(0) != "HTTP/1.1" || answer.status() < 200) {
+    ledger_.violated("wire", "an answer without a status line: " + answer.head.substr(0, 40));
+  }
+  if (key.empty()) judge(question, answer);
+}
+
+/// An answer to a request without a key: its own upstream's, or one of holdfast's.
+void Client::judge(const Question& question, const Message& answer) {
+  const std::string who = "#" + std::to_string(question.number);
+  const bool head_only = question.method == "HEAD";
+  const std::uint64_t number = answer.number("X-Run");
+  if (number == 0) {
+    const bool fallback = answer.status() == 203 && (head_only || answer.body == "fallback");
+    const bool problem = answer.status() >= 400 &&
+                         answer.field("Content-Type") == "application/problem+json";
+    if (!fallback && !problem) ledger_.violated("answers", who + " has one from nowhere");
+    return;
+  }
+  const Run* run = ledger_.run(number);
+  if (run == nullptr || run->request != question.number) {
+    return ledger_.violated("answers", who + " has another request's");
+  }
+  const bool same = run->answered && run->status == answer.status() &&
+                    (head_only ? answer.body.empty() : answer.body == run->body);
+  if (!same) ledger_.violated("answers", who + " has another one than was given");
+}
+
+void Client::judge_time(const Asked& asked) {
+  if (!asked.first || asked.sent == never || !is_fast_reader()) return;
+  const Duration taken = world_.now() - asked.sent;
+  if (taken <= bound(scenario_, asked.question) + latency_) return;
+  ledger_.violated("deadline", "#" + std::to_string(asked.question.number) + " was answered after " +
+                                   std::to_string(to_milliseconds(taken)) + " ms");
+}
+
+bool Client::is_fast_reader() const {
+  return manner_ == Manner::polite || manner_ == Manner::pipelining ||
+         manner_ == Manner::half_closes;
+}
+
+void Client::lose_all(std::string_view fault) {
+  over_ = true;
+  for (const Asked& asked : waiting_) lose(asked, fault);
+  waiting_.clear();
+}
+
+void Client::lose(const Asked& asked, std::string_view fault) {
+  ledger_.add({.kind = Event::Kind::lost,
+               .key = asked.question.identity(),
+               .request = asked.question.number,
+               .connection = connection_,
+               .fault = std::string(fault)});
+}
+
+void Client::must_be_over() {
+  if (!waiting_.empty() && peer_->closed()) lose_all("closed");  // it never read to the end
+  if (!waiting_.empty() && peer_->was_reset()) lose_all("reset");
+  for (const Asked& asked : waiting_) {
+    ledger_.violated("answers", "#" + std::to_string(asked.question.number) + " has no end");
+  }
+}
+
+void Client::leave() {
+  if (!over_) peer_->finish();
+  over_ = true;
+}
+
+}  // namespace holdfast::sim

@@ -1,0 +1,75 @@
+// Monitor: what one process tells of itself, held against what it was told to keep to: the
+// breaker's rules, the budget, the number of attempts, and sums that must agree.
+//
+// Contract: an Observer for all workers of one process. What is broken goes to the ledger: the
+// breaker's rules at once, the sums when conclude() is called, after the process has ended.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "holdfast/proxy/observer.h"
+#include "tests/sim/ledger.h"
+#include "tests/sim/scenario.h"
+
+namespace holdfast::sim {
+
+class Monitor final : public proxy::Observer {
+ public:
+  Monitor(const test::World& world, const Scenario& scenario, Ledger& ledger, std::string process);
+
+  /// The process has ended; `crashed`: without having finished what it did.
+  void conclude(bool crashed);
+
+  proxy::Slot route_slot(std::string_view name) override { return slot(name); }
+  proxy::Slot upstream_slot(std::string_view name) override { return slot(name); }
+  void attempt_finished(const proxy::AttemptRecord& record) override;
+  void exchange_finished(const proxy::ExchangeRecord& record) override;
+  void retried(proxy::Slot, std::string_view) override { ++retries_; }
+  void retry_denied(std::string_view) override {}
+  void fell_back(proxy::Slot, std::string_view) override {}
+  void breaker_moved(proxy::Slot upstream, std::string_view name,
+                     policy::Breaker::Transition transition) override;
+  void breaker_rejected(proxy::Slot) override {}
+  void headers_dropped(std::uint32_t) override {}
+  void keyed(proxy::Slot, std::string_view) override { ++key_outcomes_; }
+  void key_event(const proxy::KeyEvent& event) override;
+  void key_gauge(proxy::KeyGauge gauge, int change) override;
+  void key_waited(Duration) override {}
+  void store_operation(policy::Command command, Duration duration,
+                       std::optional<store::StoreError::Kind> error) override;
+
+ private:
+  struct Span {
+    TimePoint from;
+    TimePoint to;
+  };
+  /// A breaker's time in one state, and the attempts that began in it.
+  struct Period {
+    policy::BreakerState state = policy::BreakerState::closed;
+    TimePoint since = TimePoint::min();
+    std::vector<Span> attempts = {};
+  };
+
+  proxy::Slot slot(std::string_view name);
+  void violated(std::string_view rule, const std::string& what);
+  void check_probes(const Period& period, int most, const std::string& upstream);
+
+  const test::World& world_;
+  const Scenario& scenario_;
+  Ledger& ledger_;
+  const std::string process_;
+  std::vector<std::string> names_{"none"};
+  std::map<proxy::Slot, std::vector<Period>> periods_;
+  std::map<proxy::KeyGauge, int> gauges_;
+  int exchanges_ = 0;  // that asked for an upstream
+  int attempts_told_ = 0;
+  int attempts_ = 0;
+  int retries_ = 0;
+  int keyed_exchanges_ = 0;
+  int key_outcomes_ = 0;
+};
+
+}  // namespace holdfast::sim

@@ -1,0 +1,169 @@
+#include "tests/sim/replica.h"
+
+#include <utility>
+
+namespace holdfast::sim {
+namespace {
+
+/// What is cut at the end of a drain has this long to be told to the store.
+constexpr Duration cut_patience = 8 * store_timeout;
+
+}  // namespace
+
+struct Replica::Worker {
+  Worker(runtime::Context& context, test::FakeNetwork& network, proxy::SharedUpstreams& upstreams,
+         proxy::KeyBoard& board, Monitor& monitor, std::unique_ptr<store::Store> opened, std::string name)
+      : services{context, network, network, monitor, upstreams, {}},
+        proxy(services),
+        store(std::move(opened)),
+        executions(services, *store, board, std::move(name)),
+        clients(std::make_unique<proxy::ConnectionSet>(proxy, context, [] {})) {
+    services.executions = &executions;
+  }
+
+  proxy::Services services;
+  proxy::Proxy proxy;
+  std::unique_ptr<store::Store> store;
+  proxy::Executions executions;
+  std::unique_ptr<proxy::ConnectionSet> clients;
+};
+
+struct Replica::Process {
+  Process(test::World& world, const Scenario& scenario, Ledger& ledger, const std::string& name)
+      : monitor(world, scenario, ledger, name), context{world.context()} {
+    // What a process has posted to itself ends with it.
+    context.post = [&world, alive = alive](std::function<void()> action) {
+      world.schedule(Duration::zero(), [alive, action = std::move(action)] {
+        if (*alive) action();
+      });
+    };
+  }
+  ~Process() { *alive = false; }
+
+  void adopt(proxy::Config config) {
+    auto loaded = std::make_shared<const proxy::Config>(std::move(config));
+    upstreams.apply(*loaded);
+    const auto published = std::make_shared<const proxy::PublishedConfig>(std::move(loaded));
+    for (const auto& worker : workers) worker->proxy.adopt(published);
+  }
+
+  Monitor monitor;
+  runtime::Context context;
+  std::shared_ptr<bool> alive = std::make_shared<bool>(true);
+  proxy::SharedUpstreams upstreams;
+  proxy::KeyBoard board;
+  std::vector<std::unique_ptr<Worker>> workers;
+  bool draining = false;
+};
+
+Replica::Replica(test::World& world, test::FakeNetwork& network, FaultyStore& store,
+                 const Scenario& scenario, Ledger& ledger, std::size_t number)
+    : world_(world),
+      network_(network),
+      store_(store),
+      scenario_(scenario),
+      ledger_(ledger),
+      number_(number),
+      name_("replica " + std::to_string(number)) {
+  start();
+}
+
+Replica::~Replica() = default;
+
+void Replica::start() {
+  const std::string name = name_ + "." + std::to_string(++starts_);
+  ledger_.note(name + " starts");
+  process_ = std::make_unique<Process>(world_, scenario_, ledger_, name);
+  for (std::size_t i = 0; i < scenario_.workers; ++i) {
+    process_->workers.push_back(std::make_unique<Worker>(
+        process_->context, network_, process_->upstreams, process_->board, process_->monitor,
+        store_.open(number_), name + "-w" + std::to_string(i)));
+  }
+  process_->adopt(scenario_.config);
+}
+
+std::shared_ptr<test::Peer> Replica::connect(Chance& chance) {
+  if (!process_ || process_->draining) return nullptr;
+  test::FakePair pair = test::make_pair(world_);
+  Worker& worker = *process_->workers[chance.below(process_->workers.size())];
+  worker.clients->serve(std::move(pair.stream), listener_);
+  return pair.peer;
+}
+
+void Replica::reload(proxy::Config config) {
+  if (!process_) return;
+  ledger_.note(name_ + " reloads");
+  process_->adopt(std::move(config));
+}
+
+void Replica::drain() {
+  if (!process_ || process_->draining) return;
+  ledger_.note(name_ + " drains");
+  process_->draining = true;
+  for (const auto& worker : process_->workers) {
+    worker->proxy.drain();
+    worker->executions.drain();
+  }
+  // A request that lies unread on a connection that looks idle gets two turns to be seen.
+  process_->context.post([this] {
+    process_->context.post([this] {
+      for (const auto& worker : process_->workers) worker->clients->close_idle();
+    });
+  });
+  const auto in_time = [this, start = starts_](Duration delay, void (Replica::*then)()) {
+    world_.schedule(delay, [this, start, then] {
+      if (process_ && starts_ == start) (this->*then)();
+    });
+  };
+  in_time(drain_timeout, &Replica::cut);
+  in_time(drain_timeout + cut_patience, &Replica::crash);
+}
+
+void Replica::cut() {
+  for (const auto& worker : process_->workers) worker->executions.shut_down();
+}
+
+void Replica::crash() {
+  if (!process_) return;
+  ledger_.note(name_ + (process_->draining ? " exits" : " crashes"));
+  stop(true);
+  start();
+}
+
+void Replica::must_be_idle() {
+  const auto check = [this](bool holds, const std::string& what) {
+    if (!holds) ledger_.violated("leak", name_ + ": " + what);
+  };
+  for (const auto& worker : process_->workers) {
+    check(worker->clients->size() == 0, "a client's connection is still served");
+    check(worker->executions.running() == 0, "an execution has not ended");
+  }
+  check(process_->board.detached == 0, "an execution is still counted as detached");
+  for (const auto& upstream : process_->upstreams.all()) {
+    check(upstream->active_connections == 0, "a connection is still in use");
+    check(upstream->ending_connections == 0, "a connection is still counted as ending");
+    check(!upstream->has_waiters(), "somebody still waits for a connection");
+    // Long after the last call only a permit that never came back stands in the way.
+    check(!upstream->rejection(world_.now()), "the breaker of " + upstream->name() + " is stuck");
+  }
+}
+
+void Replica::end() {
+  if (process_) stop(false);
+}
+
+void Replica::stop(bool crashed) {
+  *process_->alive = false;
+  const auto upstreams = process_->upstreams.all();
+  for (const auto& worker : process_->workers) worker->clients.reset();
+  process_->workers.clear();
+  for (const auto& upstream : upstreams) {
+    const bool none = upstream->active_connections == 0 && upstream->idle_connections == 0 &&
+                      !upstream->has_waiters();
+    if (!none) ledger_.violated("leak", name_ + ": connections are counted that are gone");
+  }
+  process_->monitor.conclude(crashed);
+  process_.reset();
+}
+
+}  // namespace holdfast::sim

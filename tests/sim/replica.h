@@ -1,0 +1,62 @@
+// Replica: one installation of holdfast: a process with its workers, breakers and board of keys,
+// over the simulated network and store. It can be reloaded, drained as by SIGTERM and killed as by
+// SIGKILL, and is then started again.
+//
+// Contract: while it is down nobody can connect. What a process holds when it ends goes back: the
+// connections it counts are zero then, whatever ended it. must_be_idle(): long after the last
+// request nothing is held and every breaker would admit a call.
+// Ownership: the world, the network, the store and the ledger outlive it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "holdfast/proxy/connection_set.h"
+#include "holdfast/proxy/execution.h"
+#include "holdfast/proxy/proxy.h"
+#include "tests/sim/faulty_store.h"
+#include "tests/sim/ledger.h"
+#include "tests/sim/monitor.h"
+#include "tests/sim/scenario.h"
+
+namespace holdfast::sim {
+
+class Replica {
+ public:
+  Replica(test::World& world, test::FakeNetwork& network, FaultyStore& store,
+          const Scenario& scenario, Ledger& ledger, std::size_t number);
+  ~Replica();
+  Replica(const Replica&) = delete;
+  Replica& operator=(const Replica&) = delete;
+
+  /// The far end of a connection to one of its workers; nullptr while it is down.
+  std::shared_ptr<test::Peer> connect(Chance& chance);
+  void reload(proxy::Config config);
+  void drain();
+  void crash();
+  void must_be_idle();
+  /// Ends the process for good.
+  void end();
+
+ private:
+  struct Worker;
+  struct Process;
+
+  void start();
+  void cut();
+  void stop(bool crashed);
+
+  test::World& world_;
+  test::FakeNetwork& network_;
+  FaultyStore& store_;
+  const Scenario& scenario_;
+  Ledger& ledger_;
+  const std::size_t number_;
+  const std::string name_;
+  const std::string listener_ = "main";
+  int starts_ = 0;
+  std::unique_ptr<Process> process_;
+};
+
+}  // namespace holdfast::sim

@@ -1,0 +1,59 @@
+// Seeds that once found something stay here, each with what it found; and one seed is one history.
+#include <doctest/doctest.h>
+
+#include "tests/sim/message.h"
+#include "tests/sim/scenario.h"
+#include "tests/sim/simulation.h"
+
+namespace holdfast::sim {
+namespace {
+
+void check_seed(std::uint64_t seed) {
+  CAPTURE(seed);
+  const Outcome outcome = run(seed);
+  for (const std::string& violation : outcome.violations) FAIL_CHECK(violation);
+}
+
+TEST_CASE("one seed is one history") {
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    CAPTURE(seed);
+    const std::string first = run(seed).history;
+    CHECK(first == run(seed).history);
+  }
+}
+
+TEST_CASE("two seeds are two histories") {
+  CHECK(run(1).history != run(2).history);
+}
+
+TEST_CASE("the first seeds keep every invariant") {
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) check_seed(seed);
+}
+
+TEST_CASE("a message that is no HTTP is seen") {
+  MessageReader reader;
+  reader.feed("HTTP/1.1 200 OK\r\n\r\nuntil the close");
+  CHECK_FALSE(reader.next());
+  CHECK(reader.malformed());
+  MessageReader chunks;
+  chunks.feed("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n");
+  CHECK_FALSE(chunks.next());
+  CHECK(chunks.malformed());
+}
+
+TEST_CASE("messages are found in any cut") {
+  const std::string text =
+      "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n0123456789\r\n0\r\n\r\n";
+  MessageReader reader;
+  std::string bodies;
+  for (const char byte : text) {
+    reader.feed(std::string_view(&byte, 1));
+    while (const auto message = reader.next()) bodies.append(message->body).append(";");
+  }
+  CHECK(bodies == "abc;0123456789;");
+  CHECK(reader.rest().empty());
+}
+
+}  // namespace
+}  // namespace holdfast::sim
