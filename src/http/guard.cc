@@ -185,14 +185,17 @@ void ChunkScanner::begin(const Limits& limits) {
 }
 
 Result<ChunkScanner::Step, Refusal> ChunkScanner::scan(std::string_view input) {
+  if (input.empty() || state_ == State::done) return Step{state_ == State::done, 0, {}};
+  const Part part = part_of(input.front());
   std::size_t at = 0;
-  const bool extension = !input.empty() && in_extension(input.front());
-  while (at < input.size() && state_ != State::done && in_extension(input[at]) == extension) {
+  while (at < input.size() && state_ != State::done && part_of(input[at]) == part) {
     const auto consumed = advance(input.substr(at));
     if (!consumed) return unexpected(consumed.error());
     at += *consumed;
   }
-  return Step{state_ == State::done, at, extension};
+  const bool done = state_ == State::done;
+  if (part == Part::chunks) return Step{done, at, input.substr(0, at)};
+  return Step{done, at, done ? trailers_.text() : std::string_view{}};
 }
 
 /// True where a chunk line may end, or another extension begin.
@@ -202,10 +205,12 @@ bool ChunkScanner::may_end_extension() const {
 }
 
 /// An extension reaches from its semicolon to the end of the line, which is not part of it.
-bool ChunkScanner::in_extension(char next) const {
-  if (state_ == State::size) return next == ';';
+ChunkScanner::Part ChunkScanner::part_of(char next) const {
+  if (state_ == State::trailers) return Part::trailers;
+  if (state_ == State::size) return next == ';' ? Part::extension : Part::chunks;
   const bool within = state_ >= State::extension_start && state_ <= State::quoted_end;
-  return within && !(next == '\r' && may_end_extension());
+  const bool ends = next == '\r' && may_end_extension();
+  return within && !ends ? Part::extension : Part::chunks;
 }
 
 /// As many bytes as the present state takes in one go.

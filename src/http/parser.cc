@@ -179,9 +179,8 @@ class MessageReader {
     do {
       const auto taken = take(input.substr(consumed));
       if (!taken) return unexpected(taken.error());
-      const std::string_view bytes = input.substr(consumed, taken->consumed);
-      // An extension means nothing to anyone here, and each version of llhttp reads it in its way.
-      if (!taken->extension && !llhttp_.read_body(bytes, taken->done)) return disagreement();
+      const bool unseen = taken->shown.empty() && !taken->done;
+      if (!unseen && !llhttp_.read_body(taken->shown, taken->done)) return disagreement();
       consumed += taken->consumed;
       if (taken->done) phase_ = Phase::complete;
     } while (phase_ == Phase::body && consumed < input.size());
@@ -224,7 +223,8 @@ class MessageReader {
     }
     const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(input.size(), left_));
     left_ -= size;
-    return Taken{framing_.kind == Framing::Kind::length && left_ == 0, size};
+    const bool done = framing_.kind == Framing::Kind::length && left_ == 0;
+    return Taken{done, size, input.substr(0, size)};
   }
 
   Result<Taken, Refusal> take_chunks(std::string_view input) {

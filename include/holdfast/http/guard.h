@@ -97,11 +97,14 @@ class ChunkScanner {
   struct Step {
     bool done;
     std::size_t consumed;
-    bool extension = false;  // what was consumed belongs to a chunk extension
+    /// What a second reader has to see of it: nothing of a chunk extension, which means nothing to
+    /// anyone here, and a trailer section when it is whole, so that its verdict, too, does not
+    /// depend on the cut.
+    std::string_view shown;
   };
 
-  /// Reads to the end of the body with its trailer section, to the end of `input`, or to where a
-  /// chunk extension begins or ends.
+  /// Reads to the end of the body with its trailer section, to the end of `input`, or to where
+  /// another part of the body begins.
   Result<Step, Refusal> scan(std::string_view input);
   void begin(const Limits& limits);
 
@@ -130,6 +133,7 @@ class ChunkScanner {
     trailers,
     done,
   };
+  enum class Part : std::uint8_t { chunks, extension, trailers };
 
   Result<std::size_t, Refusal> advance(std::string_view input);
   Result<void, Refusal> framing_byte(char c);
@@ -137,7 +141,7 @@ class ChunkScanner {
   Result<void, Refusal> extension_byte(char c);
   Result<void, Refusal> line_end_byte(char c);
   bool may_end_extension() const;
-  bool in_extension(char next) const;
+  Part part_of(char next) const;
   bool next_extension_state(char c);
   Result<void, Refusal> end_size_line();
   std::size_t skip_data(std::size_t available);

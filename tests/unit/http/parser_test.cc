@@ -358,6 +358,16 @@ TEST_CASE("random requests are read back whole, whatever the cut") {
   CHECK(holds);
 }
 
+TEST_CASE("a trailer section that is wrong in two ways is refused for the same one, however cut") {
+  std::string bytes =
+      "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: 1\r\n folded\r\n";
+  for (int i = 0; i < 200; ++i) bytes += "B: 2\r\n";
+  bytes += "\r\n";
+  const Transcript whole = test::read_requests(bytes, test::one_write);
+  CHECK(whole.refusal == "headers-too-large");
+  CHECK(test::read_requests(bytes, test::byte_by_byte).refusal == whole.refusal);
+}
+
 TEST_CASE("one wrong byte never makes the verdict depend on the cut") {
   const std::string good =
       "POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;x=\"y\"\r\nAAAAA\r\n"
