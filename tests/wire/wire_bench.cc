@@ -25,7 +25,7 @@ kind = "memory"
 enabled = false
 [defaults]
 retry = { attempts = 1 }
-timeout = { idle = "500ms", total = "1s" }
+timeout = { idle = "1s", total = "3s" }
 [[route]]
 name = "keyed"
 upstream = "app"
@@ -52,7 +52,7 @@ Milliseconds limit_of(const std::string& name) {
   const std::map<std::string, Milliseconds> limits = {{"header_timeout", 1s},
                                                       {"idle_timeout", 1s},
                                                       {"keepalive_timeout", 1s},
-                                                      {"write_timeout", 500ms},
+                                                      {"write_timeout", 1s},
                                                       {"body_timeout", 8s}};
   return limits.at(name);
 }
@@ -63,8 +63,13 @@ void answer_plainly(Exchange& exchange) {
   exchange.read_body();
   const auto at = exchange.request.target.find(mark);
   if (at == std::string::npos) return exchange.respond(200, "ok");
-  const auto size = std::stoul(exchange.request.target.substr(at + mark.size()));
-  exchange.respond(200, std::string(size, 'x'));
+  std::size_t left = std::stoul(exchange.request.target.substr(at + mark.size()));
+  exchange.send("HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(left) + "\r\n\r\n");
+  for (const std::string piece(64 * 1024, 'x'); left > 0;) {
+    const std::size_t size = std::min(left, piece.size());
+    exchange.send(std::string_view(piece).substr(0, size));
+    left -= size;
+  }
 }
 
 void send_pieces(Exchange& exchange, std::string_view bytes, Cutting cutting) {

@@ -116,7 +116,9 @@ std::string WireCase::method() const {
 }
 
 bool WireCase::is_slow() const {
-  return in_segments || then == "hang" || !max_ms.empty() || follow_up_after > 0ms;
+  constexpr int request_timeout = 408;
+  return in_segments || then == "hang" || status == request_timeout || !max_ms.empty() ||
+         follow_up_after > 0ms;
 }
 
 std::vector<std::string> WireCase::pattern_list(const char* key) const {
