@@ -12,7 +12,7 @@ namespace {
 
 // What is held elsewhere: by id, and where.
 const std::set<std::string> held_elsewhere = {
-    "SL-007",  // ten thousand idle connections: greedy_test.cc
+    "SL-007",  // thousands of idle connections, which greedy_test.cc holds
     "RS-082",  // TLS that ends without close_notify: tests/unit/net/tls_test.cc
 };
 
