@@ -1,6 +1,7 @@
 #include "holdfast/app/machine.h"
 
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -48,6 +49,14 @@ std::uint64_t raise_descriptor_limit() {
   setrlimit(RLIMIT_NOFILE, &limit);
   getrlimit(RLIMIT_NOFILE, &limit);
   return limit.rlim_cur;
+}
+
+void drop_unneeded_rights() {
+  prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  rlimit core{};
+  if (getrlimit(RLIMIT_CORE, &core) != 0) return;
+  core.rlim_cur = 0;
+  setrlimit(RLIMIT_CORE, &core);
 }
 
 }  // namespace holdfast::app

@@ -172,6 +172,7 @@ Server::~Server() {
 int Server::run() {
   std::signal(SIGPIPE, SIG_IGN);
   raise_descriptor_limit();
+  drop_unneeded_rights();
   if (!start()) return exit_machine_refused;
   loop_.run();
   logger_.log(LogLevel::info, "stopped");

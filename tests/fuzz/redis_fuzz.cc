@@ -43,12 +43,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::size_t step = 1 + input.byte() % 16;
   promise(read(input.rest(), size + 1) == read(input.rest(), step), "the cut changes nothing");
 
-  const auto url = store::parse_redis_url(input.rest());
-  if (url && url->password.size() > 8) {
-    promise(url->text().find(url->password) == std::string::npos ||
-                url->host.find(url->password) != std::string::npos ||
-                url->path.find(url->password) != std::string::npos,
-            "a password is not shown");
+  if (auto url = store::parse_redis_url(input.rest())) {
+    const std::string shown = url->text();
+    url->user = url->password = "secret";
+    promise(url->text() == shown, "what is shown does not depend on user and password");
   }
   return 0;
 }

@@ -2,6 +2,8 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <fstream>
+#include <iterator>
 
 #include "tests/support/suite.h"
 
@@ -15,6 +17,11 @@ Setup simple(const ScriptedUpstream& app) {
 
 std::string listener(const std::string& name, const std::string& address) {
   return "[[listener]]\nname = \"" + name + "\"\nlisten = \"" + address + "\"\n";
+}
+
+std::string file_text(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 std::string free_address() {
@@ -501,5 +508,17 @@ TEST_SUITE("drain") {
     CHECK(holdfast.get("/").status == 200);
     CHECK(holdfast.stop() == 0);
     CHECK(::access(path.c_str(), F_OK) != 0);
+  }
+}
+
+TEST_SUITE("rights") {
+  TEST_CASE("the process gives up what it has no use for") {
+    ScriptedUpstream app;
+    const Holdfast holdfast(simple(app));
+    const std::string proc = "/proc/" + std::to_string(holdfast.process().pid());
+    CHECK(file_text(proc + "/status").find("NoNewPrivs:\t1\n") != std::string::npos);
+    const std::string limits = file_text(proc + "/limits");
+    const std::string core = limits.substr(limits.find("Max core file size"), 40);
+    CHECK(core.find(" 0 ") != std::string::npos);
   }
 }
