@@ -513,8 +513,8 @@ TEST_SUITE("drain") {
 
 TEST_SUITE("rights") {
   TEST_CASE("the process gives up what it has no use for") {
-    ScriptedUpstream app;
-    const Holdfast holdfast(simple(app));
+    ScriptedUpstream app(reply(200, "ok"));
+    Holdfast holdfast(simple(app));
     const std::string proc = "/proc/" + std::to_string(holdfast.process().pid());
     CHECK(file_text(proc + "/status").find("NoNewPrivs:\t1\n") != std::string::npos);
     const std::string limits = file_text(proc + "/limits");
