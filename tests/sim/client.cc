@@ -158,8 +158,7 @@ void Client::send(Asked& asked, std::size_t bytes) {
   if (!slowly) {
     peer_->send_in_pieces(text, piece);
     if (bytes == whole.size()) asked.sent = after(world_.now(), latency_);
-    const bool finishes =
-        last && (manner_ == Manner::half_closes || manner_ == Manner::leaves);
+    const bool finishes = last && (manner_ == Manner::half_closes || manner_ == Manner::leaves);
     if (finishes) peer_->finish();
     return;
   }
@@ -237,8 +236,8 @@ void Client::judge(const Question& question, const Message& answer) {
   const std::uint64_t number = answer.number("X-Run");
   if (number == 0) {
     const bool fallback = answer.status() == 203 && (head_only || answer.body == "fallback");
-    const bool problem = answer.status() >= 400 &&
-                         answer.field("Content-Type") == "application/problem+json";
+    const bool problem =
+        answer.status() >= 400 && answer.field("Content-Type") == "application/problem+json";
     if (!fallback && !problem) ledger_.violated("answers", who + " has one from nowhere");
     return;
   }
@@ -255,8 +254,9 @@ void Client::judge_time(const Asked& asked) {
   if (!asked.first || asked.sent == never || !is_fast_reader()) return;
   const Duration taken = world_.now() - asked.sent;
   if (taken <= bound(scenario_, asked.question) + latency_) return;
-  ledger_.violated("deadline", "#" + std::to_string(asked.question.number) + " was answered after " +
-                                   std::to_string(to_milliseconds(taken)) + " ms");
+  ledger_.violated("deadline", "#" + std::to_string(asked.question.number) +
+                                   " was answered after " + std::to_string(to_milliseconds(taken)) +
+                                   " ms");
 }
 
 bool Client::is_fast_reader() const {
