@@ -156,7 +156,6 @@ std::vector<Happening> draw_happenings(Chance& chance, Duration active, std::siz
   some(Kind::drain, 15, 1);
   some(Kind::crash, 20, 2);
   some(Kind::wall_jump, 20, 2);
-  std::ranges::stable_sort(all, {}, &Happening::at);
   return all;
 }
 

@@ -61,7 +61,7 @@ struct Scenario {
   Duration upstream_latency{};
   std::uint64_t store_bytes = 0;
   StoreFaults store;
-  std::vector<Happening> happenings;  // in their order
+  std::vector<Happening> happenings;
 
   const proxy::RouteConfig& keyed_route() const { return config.routes.front(); }
   const proxy::RouteConfig& plain_route() const { return config.routes.back(); }
