@@ -19,7 +19,11 @@ Duration bound(const Scenario& scenario, const Question& question) {
     return wait + *route.timeout.total + 8 * store_timeout + slack;
   }
   const proxy::RouteConfig& route = scenario.plain_route();
-  if (question.body.empty()) return *route.timeout.total + slack;
+  if (question.body.empty()) {
+    const Duration total = *route.timeout.total;
+    const auto asked = std::chrono::milliseconds(question.deadline.value_or(3'600'000));
+    return std::min<Duration>(total, asked) + slack;
+  }
   // The clock starts when the body has gone out. Until then every attempt waits for a connection as
   // long as `total` says, and then for the upstream to take something, as long as `idle` says.
   const Duration upload = *route.timeout.total + *route.timeout.idle;
@@ -33,6 +37,9 @@ std::string Question::text() const {
   text.append("X-Number: ").append(std::to_string(number)).append("\r\n");
   if (!who.empty()) text.append("Authorization: ").append(who).append("\r\n");
   if (!key.empty()) text.append("Idempotency-Key: ").append(key).append("\r\n");
+  if (deadline) {
+    text.append(deadline_field).append(": ").append(std::to_string(*deadline)).append("\r\n");
+  }
   if (expects) text.append("Expect: 100-continue\r\n");
   if (chunked) {
     text.append("Transfer-Encoding: chunked\r\n\r\n");
@@ -66,6 +73,8 @@ Question draw_question(const Scenario& scenario, Chance& chance) {
   }
   question.chunked = question.body.size() < 200 && !question.body.empty() && chance.percent(30);
   question.expects = !question.body.empty() && chance.percent(10);
+  const bool hurries = !scenario.plain_route().timeout.deadline_header.empty();
+  if (hurries && chance.percent(50)) question.deadline = chance.below(400);
   return question;
 }
 

@@ -177,6 +177,9 @@ Scenario::Scenario(std::uint64_t given) : seed(given) {
   store_bytes = chance.percent(10) ? chance.number(1000, 6000) : plenty;
   store = draw_store_faults(chance);
   happenings = draw_happenings(chance, active, replicas);
+  if (chance.percent(25)) {
+    for (proxy::RouteConfig& route : config.routes) route.timeout.deadline_header = deadline_field;
+  }
 }
 
 bool Scenario::crashes() const {

@@ -17,6 +17,7 @@ namespace holdfast::sim {
 inline constexpr Duration store_timeout = 60ms;
 inline constexpr Duration drain_timeout = 400ms;
 inline constexpr std::string_view keyed_path = "/pay";
+inline constexpr std::string_view deadline_field = "X-Deadline";
 /// The endpoints of the upstream that fallbacks go to: what is done there is done without the key.
 inline constexpr std::string_view backup_network = "10.0.1.";
 
