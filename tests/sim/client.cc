@@ -262,7 +262,7 @@ void Client::judge(const Question& question, const Message& answer) {
 void Client::judge_time(const Asked& asked) {
   if (!asked.first || asked.sent == never || !is_fast_reader()) return;
   const Duration taken = world_.now() - asked.sent;
-  if (taken <= bound(scenario_, asked.question) + latency_) return;
+  if (taken <= bound(scenario_, asked.question) + latency_ + scenario_.pauses) return;
   ledger_.violated("deadline", "#" + std::to_string(asked.question.number) +
                                    " was answered after " + std::to_string(to_milliseconds(taken)) +
                                    " ms");

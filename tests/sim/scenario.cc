@@ -180,6 +180,10 @@ Scenario::Scenario(std::uint64_t given) : seed(given) {
   if (chance.percent(25)) {
     for (proxy::RouteConfig& route : config.routes) route.timeout.deadline_header = deadline_field;
   }
+  if (chance.percent(20)) {
+    pauses = chance.between(10ms, 900ms);
+    happenings.push_back({Happening::Kind::pause, chance.between(0us, active)});
+  }
 }
 
 bool Scenario::crashes() const {
@@ -192,7 +196,9 @@ bool Scenario::store_may_fail() const {
   const auto outage = [](const Happening& one) {
     return one.kind == Happening::Kind::store_outage || one.kind == Happening::Kind::store_cut;
   };
-  return store.any() || store_may_fill() || std::ranges::any_of(happenings, outage);
+  // After a pause an answer of the store may be found too late.
+  return store.any() || store_may_fill() || pauses > Duration::zero() ||
+         std::ranges::any_of(happenings, outage);
 }
 
 proxy::Config next_config(const Scenario& scenario, Chance& chance) {

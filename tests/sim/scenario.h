@@ -30,6 +30,7 @@ struct Happening {
     reload,
     drain,  // SIGTERM, and a new process when it has ended
     crash,  // SIGKILL, and a new process
+    pause,  // nothing runs anywhere, longer than a lease perhaps
     wall_jump
   };
   Kind kind = Kind::mood;
@@ -62,6 +63,7 @@ struct Scenario {
   Duration upstream_latency{};
   std::uint64_t store_bytes = 0;
   StoreFaults store;
+  Duration pauses{};  // all of them together
   std::vector<Happening> happenings;
 
   const proxy::RouteConfig& keyed_route() const { return config.routes.front(); }

@@ -84,6 +84,9 @@ class Simulation {
         return replica.drain();
       case Happening::Kind::crash:
         return replica.crash();
+      case Happening::Kind::pause:
+        ledger_.note("everything stands still");
+        return world_.stand_still(scenario_.pauses);
       case Happening::Kind::wall_jump:
         ledger_.note("the wall clock jumps");
         return world_.jump_wall(chance_.between(-3600s, 3600s));
