@@ -478,6 +478,12 @@ runtime::Task<void> Execution::give_up_key() {
     co_return;
   }
   if (!keyed_.peek_only && !keyed_.no_room) co_await release("shutdown");
+  if (!claimed_) {
+    // What the store would have said is not known: that nothing was executed is not ours to say.
+    store_error_ = {store::StoreError::Kind::full, "holdfast is shutting down"};
+    settle(Outcome::store_failed);
+    co_return;
+  }
   refusal_ = Error{ErrorType::connection_limit_reached, "holdfast is shutting down", true};
   settle(Outcome::not_sent);
 }

@@ -19,7 +19,11 @@ Duration bound(const Scenario& scenario, const Question& question) {
     return wait + *route.timeout.total + 8 * store_timeout + slack;
   }
   const proxy::RouteConfig& route = scenario.plain_route();
-  if (question.body.empty()) return *route.timeout.total + slack;
+  if (question.body.empty()) {
+    const Duration total = *route.timeout.total;
+    const auto asked = std::chrono::milliseconds(question.deadline.value_or(3'600'000));
+    return std::min<Duration>(total, asked) + slack;
+  }
   // The clock starts when the body has gone out. Until then every attempt waits for a connection as
   // long as `total` says, and then for the upstream to take something, as long as `idle` says.
   const Duration upload = *route.timeout.total + *route.timeout.idle;
@@ -33,6 +37,9 @@ std::string Question::text() const {
   text.append("X-Number: ").append(std::to_string(number)).append("\r\n");
   if (!who.empty()) text.append("Authorization: ").append(who).append("\r\n");
   if (!key.empty()) text.append("Idempotency-Key: ").append(key).append("\r\n");
+  if (deadline) {
+    text.append(deadline_field).append(": ").append(std::to_string(*deadline)).append("\r\n");
+  }
   if (expects) text.append("Expect: 100-continue\r\n");
   if (chunked) {
     text.append("Transfer-Encoding: chunked\r\n\r\n");
@@ -66,6 +73,8 @@ Question draw_question(const Scenario& scenario, Chance& chance) {
   }
   question.chunked = question.body.size() < 200 && !question.body.empty() && chance.percent(30);
   question.expects = !question.body.empty() && chance.percent(10);
+  const bool hurries = !scenario.plain_route().timeout.deadline_header.empty();
+  if (hurries && chance.percent(50)) question.deadline = chance.below(400);
   return question;
 }
 
@@ -158,8 +167,7 @@ void Client::send(Asked& asked, std::size_t bytes) {
   if (!slowly) {
     peer_->send_in_pieces(text, piece);
     if (bytes == whole.size()) asked.sent = after(world_.now(), latency_);
-    const bool finishes =
-        last && (manner_ == Manner::half_closes || manner_ == Manner::leaves);
+    const bool finishes = last && (manner_ == Manner::half_closes || manner_ == Manner::leaves);
     if (finishes) peer_->finish();
     return;
   }
@@ -237,8 +245,8 @@ void Client::judge(const Question& question, const Message& answer) {
   const std::uint64_t number = answer.number("X-Run");
   if (number == 0) {
     const bool fallback = answer.status() == 203 && (head_only || answer.body == "fallback");
-    const bool problem = answer.status() >= 400 &&
-                         answer.field("Content-Type") == "application/problem+json";
+    const bool problem =
+        answer.status() >= 400 && answer.field("Content-Type") == "application/problem+json";
     if (!fallback && !problem) ledger_.violated("answers", who + " has one from nowhere");
     return;
   }
@@ -254,9 +262,10 @@ void Client::judge(const Question& question, const Message& answer) {
 void Client::judge_time(const Asked& asked) {
   if (!asked.first || asked.sent == never || !is_fast_reader()) return;
   const Duration taken = world_.now() - asked.sent;
-  if (taken <= bound(scenario_, asked.question) + latency_) return;
-  ledger_.violated("deadline", "#" + std::to_string(asked.question.number) + " was answered after " +
-                                   std::to_string(to_milliseconds(taken)) + " ms");
+  if (taken <= bound(scenario_, asked.question) + latency_ + scenario_.pauses) return;
+  ledger_.violated("deadline", "#" + std::to_string(asked.question.number) +
+                                   " was answered after " + std::to_string(to_milliseconds(taken)) +
+                                   " ms");
 }
 
 bool Client::is_fast_reader() const {

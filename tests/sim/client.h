@@ -30,7 +30,8 @@ struct Question {
   std::string key = {};  // "" without
   std::string body = {};
   bool chunked = false;
-  bool expects = false;  // 100 (Continue), and sends its body all the same
+  std::optional<std::uint64_t> deadline = {};  // milliseconds
+  bool expects = false;                        // 100 (Continue), and sends its body all the same
 
   std::string identity() const { return key.empty() ? "" : who + ":" + key; }
   std::string payload() const { return method + " " + path + " " + key + " " + body; }

@@ -27,7 +27,9 @@ class FaultyStore::Link final : public store::Store {
 
   runtime::Task<Answer> apply(const policy::Operation& operation) override {
     FaultyStore& owner = owner_;
-    if (owner.is_cut(replica_)) co_return unexpected(StoreError{StoreError::Kind::unavailable, "cut"});
+    if (!owner.is_out()) owner.end_outage();  // after a pause, before its own moment runs
+    if (owner.is_cut(replica_))
+      co_return unexpected(StoreError{StoreError::Kind::unavailable, "cut"});
     const Fate fate = owner.draw_fate();
     if (fate.refused) co_return unexpected(StoreError{StoreError::Kind::refused, "as drawn"});
     if (fate.effect == Duration::zero() && fate.answer == Duration::zero()) {

@@ -1,5 +1,5 @@
-// FaultyStore: the real records (store/memory_store) behind a link that is slow, loses answers, lets
-// operations arrive after everybody has given up on them, and is cut for a while. The records
+// FaultyStore: the real records (store/memory_store) behind a link that is slow, loses answers,
+// lets operations arrive after everybody has given up on them, and is cut for a while. The records
 // outlive every process, as those of a file or of Redis do.
 //
 // Contract: apply() of an opened store ends within store_timeout, as the contract of store::Store
@@ -45,9 +45,7 @@ class FaultyStore {
   Fate draw_fate();
   void end_outage();
   bool is_out() const { return world_.now() < out_until_; }
-  bool is_cut(std::size_t replica) const {
-    return is_out() || world_.now() < cut_until_[replica];
-  }
+  bool is_cut(std::size_t replica) const { return is_out() || world_.now() < cut_until_[replica]; }
 
   test::World& world_;
   const Scenario& scenario_;

@@ -12,9 +12,9 @@ constexpr std::size_t body_shown = 48;
 
 std::string_view name(testing::Event::Kind kind) {
   constexpr std::string_view names[] = {
-      "client sends",      "client receives", "client gets none", "upstream starts",
-      "upstream refuses",  "upstream says",   "outage begins",    "outage ends",
-      "no more faults now"};
+      "client sends",    "client receives",  "client gets none",
+      "upstream starts", "upstream refuses", "upstream says",
+      "outage begins",   "outage ends",      "no more faults now"};
   return names[static_cast<std::size_t>(kind)];
 }
 

@@ -79,8 +79,7 @@ int run_many(std::uint64_t from,
 int run_for(double seconds) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
   const std::uint64_t from = std::random_device()();
-  return run_many(from << 20,
-                  [&](auto, auto) { return std::chrono::steady_clock::now() < end; });
+  return run_many(from << 20, [&](auto, auto) { return std::chrono::steady_clock::now() < end; });
 }
 
 std::uint64_t number(const char* text) {
@@ -101,7 +100,8 @@ int main(int argc, char** argv) {
       return done < count && !(find && failed > 0);
     });
   }
-  std::fprintf(stderr, "usage: %s --seed N | --seeds FROM COUNT | --find FROM COUNT | --seconds S\n",
+  std::fprintf(stderr,
+               "usage: %s --seed N | --seeds FROM COUNT | --find FROM COUNT | --seconds S\n",
                argv[0]);
   return wrong_usage;
 }

@@ -47,8 +47,8 @@ void Monitor::attempt_finished(const proxy::AttemptRecord& record) {
   const TimePoint began = world_.now() - record.duration;
   const std::string& upstream = names_[record.upstream];
   std::vector<Period>& periods = periods_[record.upstream];
-  const auto after_it = std::ranges::find_if(
-      periods, [&](const Period& period) { return period.since > began; });
+  const auto after_it =
+      std::ranges::find_if(periods, [&](const Period& period) { return period.since > began; });
   if (after_it == periods.begin()) return;
   Period& period = *std::prev(after_it);
   // What began at the very moment of the opening may have been admitted before it.
@@ -115,8 +115,8 @@ void Monitor::conclude(bool crashed) {
   const double most =
       std::max(budget.ratio * exchanges_, budget.min_per_second * to_seconds(budget.window));
   if (retries_ > most) {
-    violated("budget", std::to_string(retries_) + " retries of " + std::to_string(exchanges_) +
-                           " requests");
+    violated("budget",
+             std::to_string(retries_) + " retries of " + std::to_string(exchanges_) + " requests");
   }
   if (key_outcomes_ != keyed_exchanges_) {
     violated("metrics", std::to_string(key_outcomes_) + " outcomes of " +

@@ -12,7 +12,8 @@ constexpr Duration cut_patience = 8 * store_timeout;
 
 struct Replica::Worker {
   Worker(runtime::Context& context, test::FakeNetwork& network, proxy::SharedUpstreams& upstreams,
-         proxy::KeyBoard& board, Monitor& monitor, std::unique_ptr<store::Store> opened, std::string name)
+         proxy::KeyBoard& board, Monitor& monitor, std::unique_ptr<store::Store> opened,
+         std::string name)
       : services{context, network, network, monitor, upstreams, {}},
         proxy(services),
         store(std::move(opened)),

@@ -156,7 +156,6 @@ std::vector<Happening> draw_happenings(Chance& chance, Duration active, std::siz
   some(Kind::drain, 15, 1);
   some(Kind::crash, 20, 2);
   some(Kind::wall_jump, 20, 2);
-  std::ranges::stable_sort(all, {}, &Happening::at);
   return all;
 }
 
@@ -178,6 +177,13 @@ Scenario::Scenario(std::uint64_t given) : seed(given) {
   store_bytes = chance.percent(10) ? chance.number(1000, 6000) : plenty;
   store = draw_store_faults(chance);
   happenings = draw_happenings(chance, active, replicas);
+  if (chance.percent(25)) {
+    for (proxy::RouteConfig& route : config.routes) route.timeout.deadline_header = deadline_field;
+  }
+  if (chance.percent(20)) {
+    pauses = chance.between(10ms, 900ms);
+    happenings.push_back({Happening::Kind::pause, chance.between(0us, active)});
+  }
 }
 
 bool Scenario::crashes() const {
@@ -190,7 +196,9 @@ bool Scenario::store_may_fail() const {
   const auto outage = [](const Happening& one) {
     return one.kind == Happening::Kind::store_outage || one.kind == Happening::Kind::store_cut;
   };
-  return store.any() || store_may_fill() || std::ranges::any_of(happenings, outage);
+  // After a pause an answer of the store may be found too late.
+  return store.any() || store_may_fill() || pauses > Duration::zero() ||
+         std::ranges::any_of(happenings, outage);
 }
 
 proxy::Config next_config(const Scenario& scenario, Chance& chance) {

@@ -17,6 +17,7 @@ namespace holdfast::sim {
 inline constexpr Duration store_timeout = 60ms;
 inline constexpr Duration drain_timeout = 400ms;
 inline constexpr std::string_view keyed_path = "/pay";
+inline constexpr std::string_view deadline_field = "X-Deadline";
 /// The endpoints of the upstream that fallbacks go to: what is done there is done without the key.
 inline constexpr std::string_view backup_network = "10.0.1.";
 
@@ -29,6 +30,7 @@ struct Happening {
     reload,
     drain,  // SIGTERM, and a new process when it has ended
     crash,  // SIGKILL, and a new process
+    pause,  // nothing runs anywhere, longer than a lease perhaps
     wall_jump
   };
   Kind kind = Kind::mood;
@@ -61,7 +63,8 @@ struct Scenario {
   Duration upstream_latency{};
   std::uint64_t store_bytes = 0;
   StoreFaults store;
-  std::vector<Happening> happenings;  // in their order
+  Duration pauses{};  // all of them together
+  std::vector<Happening> happenings;
 
   const proxy::RouteConfig& keyed_route() const { return config.routes.front(); }
   const proxy::RouteConfig& plain_route() const { return config.routes.back(); }

@@ -212,7 +212,8 @@ void Upstream::spoil(Answer& answer) {
       answer.bytes = "what? " + answer.bytes;
       break;
     case 2:
-      answer.bytes.insert(answer.bytes.find("X-Run"), "X-Long: " + std::string(70000, 'l') + "\r\n");
+      answer.bytes.insert(answer.bytes.find("X-Run"),
+                          "X-Long: " + std::string(70000, 'l') + "\r\n");
       break;
     case 3: {
       std::string flood;

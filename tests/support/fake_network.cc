@@ -65,7 +65,7 @@ void World::pass(Duration duration) {
   settle();
   const TimePoint until = after(now(), duration);
   while (next() <= until) step();
-  clock_.set(until);
+  clock_.set(std::max(now(), until));
 }
 
 bool World::step() {

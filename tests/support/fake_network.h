@@ -66,6 +66,8 @@ class World {
   /// Lets the time pass.
   void pass(Duration duration);
   void jump_wall(Duration by) { clock_.jump_wall(by); }
+  /// Time passes and nothing runs: what became due meanwhile runs late, as after a SIGSTOP.
+  void stand_still(Duration duration) { clock_.set(after(now(), duration)); }
   /// Moves the time to the next thing that is due, and runs it. False: nothing will ever happen.
   bool step();
 

@@ -332,6 +332,26 @@ TEST_CASE("the process ends while the store is told: it is told once more") {
   CHECK(fixture.executions->running() == 0);
 }
 
+// A seed of the simulator.
+TEST_CASE("the process ends while a key that was used is looked at: that nothing ran is not said") {
+  KeyedFixture fixture;
+  fixture.upstream_always(done);
+  const auto first = fixture.client_sends(keyed_post());
+  Command asked = Command::claim;
+  SUBCASE("by a claim") {}
+  SUBCASE("by a look, in a drain") {
+    asked = Command::peek;
+    fixture.executions->drain();
+  }
+  fixture.store.script(asked, ScriptedStore::slow(50ms));
+  const auto again = fixture.client_sends(keyed_post());
+  fixture.executions->shut_down();
+  fixture.world.pass(100ms);
+  CHECK(status_of(again->received()) == 503);
+  CHECK(status_word(*again) == "capacity");
+  CHECK(fixture.state() == "completed");
+}
+
 // -- a store that is full
 
 TEST_CASE("full: what it has is replayed, what it has not is refused") {
