@@ -297,9 +297,11 @@ runtime::Task<void> Execution::commit_later() {
     tell(KeyEvent::Kind::commit_retry);
     StoreAnswer answer = co_await executions_.ask(*owed_);
     if (answer) {
-      const bool buried = owed_->command == Command::tombstone;
-      if (buried) tell(KeyEvent::Kind::tombstone, owed_->reason);
-      if (answer->kind == Verdict::Kind::fenced) tell(KeyEvent::Kind::fenced);
+      if (answer->kind == Verdict::Kind::fenced) {
+        tell(KeyEvent::Kind::fenced);
+      } else if (owed_->command == Command::tombstone) {
+        tell(KeyEvent::Kind::tombstone, owed_->reason);
+      }
       break;
     }
     // A store that listens and has no room may have none for the whole ttl: that it is done fits.

@@ -1,6 +1,6 @@
 # The simulator: the real proxy, policy and store over a network, a clock, timers, chance and faults
 # that come from a seed. It is fast because it is optimised, unlike other tests.
-set(HOLDFAST_SIM_SECONDS 20 CACHE STRING "How long the test `sim` tries fresh seeds")
+set(HOLDFAST_SIM_SECONDS 60 CACHE STRING "How long the test `sim` tries fresh seeds")
 file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cc)
 list(FILTER sources EXCLUDE REGEX "(main|_test)\\.cc$")
 add_library(holdfast_sim_parts STATIC ${sources} ${CMAKE_CURRENT_LIST_DIR}/../support/fake_network.cc
