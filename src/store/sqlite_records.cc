@@ -244,6 +244,9 @@ struct SqliteRecords::Impl {
   RecordTotals totals;
   RecordTotals totals_before;  // the transaction
   StoreTime latest{};
+  // Nothing expires before it; it may be too early and never too late. Nearly every question for
+  // what has expired is answered by it.
+  StoreTime next_expiry = StoreTime::min();
   int log_pages = 0;
 };
 
@@ -353,6 +356,7 @@ Result<void, Failure> SqliteRecords::commit() {
 Result<void, Failure> SqliteRecords::rollback() {
   if (!std::exchange(impl_->in_transaction, false)) return {};
   impl_->totals = impl_->totals_before;
+  impl_->next_expiry = StoreTime::min();  // what was removed is there again
   const bool undone_already = sqlite3_get_autocommit(impl_->connection->handle) != 0;
   if (undone_already) return {};  // SQLite does so itself after some errors
   return impl_->rollback.run();
@@ -377,6 +381,7 @@ Result<void, Failure> SqliteRecords::insert(const Digest& id, const Record& reco
   Impl::bind_record(impl_->insert, record);
   if (auto inserted = impl_->insert.bind(bytes_of(id)).run(); !inserted) return inserted;
   impl_->totals.add(record.state, policy::footprint(record));
+  impl_->next_expiry = std::min(impl_->next_expiry, record.expires);
   return impl_->write_answer(sqlite3_last_insert_rowid(impl_->connection->handle), record);
 }
 
@@ -386,6 +391,7 @@ Result<void, Failure> SqliteRecords::update(const Row& row, const Record& record
   if (auto updated = impl_->update.bind(row.number).run(); !updated) return updated;
   impl_->totals.remove(row.record.state, policy::footprint(row.record));
   impl_->totals.add(record.state, policy::footprint(record));
+  impl_->next_expiry = std::min(impl_->next_expiry, record.expires);
   return impl_->write_answer(row.number, record);
 }
 
@@ -393,7 +399,12 @@ Result<void, Failure> SqliteRecords::remove(const Row& row) {
   return impl_->remove_row(row.number);
 }
 
+bool SqliteRecords::may_have_expired(StoreTime now) const {
+  return now >= impl_->next_expiry;
+}
+
 Result<int, Failure> SqliteRecords::remove_expired(StoreTime now, int limit) {
+  if (!may_have_expired(now)) return 0;
   std::vector<std::int64_t> numbers;
   {
     const Reading reading(impl_->expired);
@@ -408,6 +419,10 @@ Result<int, Failure> SqliteRecords::remove_expired(StoreTime now, int limit) {
   for (const std::int64_t number : numbers) {
     if (auto removed = impl_->remove_row(number); !removed) return unexpected(removed.error());
   }
+  const auto next = ask(impl_->connection->handle,
+                        "SELECT coalesce(min(expires), 9223372036854775807) FROM records");
+  if (!next) return unexpected(next.error());
+  impl_->next_expiry = to_time(*next);
   return static_cast<int>(numbers.size());
 }
 

@@ -304,7 +304,7 @@ void LocalStore::tidy_up() {
   auto copied = records_->checkpoint_if_due();
   // Without space for the copy the log has it still, and tells those that it has no space for.
   if (!copied && copied.error().kind != Failure::Kind::no_space) failed(copied.error());
-  while (is_idle()) {
+  while (is_idle() && records_->may_have_expired(clock_.now())) {
     const auto removed = remove_expired(idle_sweep);
     if (!removed) failed(removed.error());
     if (!removed || *removed == 0) return;

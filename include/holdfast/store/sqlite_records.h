@@ -57,6 +57,8 @@ class SqliteRecords {
   /// REQUIRES: `row` as it was loaded, not settled. If `record` is, its answer is written.
   Result<void, Failure> update(const Row& row, const policy::Record& record);
   Result<void, Failure> remove(const Row& row);
+  /// False: nothing has expired. It asks no file.
+  bool may_have_expired(policy::StoreTime now) const;
   /// Removes at most `limit`, those that expired first; how many there were.
   Result<int, Failure> remove_expired(policy::StoreTime now, int limit);
   /// Every record whose owner died with the process that had the file before; how many.

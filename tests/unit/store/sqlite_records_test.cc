@@ -170,7 +170,9 @@ TEST_CASE("those that expired first are removed first, with their answers") {
       }
     });
     in_transaction(*records, [&] {
+      CHECK(records->may_have_expired(StoreTime(Milliseconds(99))));  // not known yet
       CHECK(*records->remove_expired(StoreTime(Milliseconds(99)), 9) == 0);
+      CHECK_FALSE(records->may_have_expired(StoreTime(Milliseconds(99))));
       CHECK(*records->remove_expired(StoreTime(Milliseconds(103)), 3) == 3);
       for (const int number : {0, 1, 2}) CHECK_FALSE(exists(*records, id_of(number)));
       CHECK(*records->remove_expired(StoreTime(Milliseconds(103)), 3) == 1);
@@ -180,6 +182,32 @@ TEST_CASE("those that expired first are removed first, with their answers") {
   run_sql(folder.file(),
           "CREATE TABLE one (c CHECK (c = 1)); "
           "INSERT INTO one SELECT count(*) FROM answers;");
+}
+
+TEST_CASE("what expires next is known after the first look, and never too late") {
+  const test::StoreFolder folder;
+  const auto records = opened(folder.file());
+  const auto at = [](int time) { return StoreTime(Milliseconds(time)); };
+  const auto insert = [&](int number, int expires) {
+    Record record = make_record(RecordState::unknown);
+    record.expires = at(expires);
+    REQUIRE(records->insert(id_of(number), record));
+  };
+  in_transaction(*records, [&] {
+    CHECK(*records->remove_expired(at(1), 9) == 0);
+    CHECK_FALSE(records->may_have_expired(at(1'000'000)));  // there is nothing
+    insert(0, 100);
+    insert(1, 50);
+    insert(2, 70);
+    CHECK_FALSE(records->may_have_expired(at(49)));
+    CHECK(records->may_have_expired(at(50)));
+    CHECK(*records->remove_expired(at(60), 9) == 1);
+    CHECK_FALSE(records->may_have_expired(at(69)));
+  });
+  REQUIRE(records->begin());
+  CHECK(*records->remove_expired(at(80), 9) == 1);
+  REQUIRE(records->rollback());
+  in_transaction(*records, [&] { CHECK(*records->remove_expired(at(80), 9) == 1); });
 }
 
 TEST_CASE("what was in flight when its process died is unknown") {
