@@ -105,10 +105,19 @@ ChildProcess::ChildProcess(const std::vector<std::string>& command, const Enviro
   std::vector<std::string> variables = environment_with(environment);
   const std::vector<char*> arguments = pointers(words);
   const std::vector<char*> settings = pointers(variables);
+  // A signal that comes before exec must end the child, not run a handler of the test's framework
+  // in a copy of this process whose other threads, and whatever they had locked, stand still.
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
   pid_ = ::fork();
+  if (pid_ != 0) ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid_ < 0) throw std::runtime_error("fork");
   if (pid_ == 0) {
     // Only calls that are safe between fork and exec.
+    for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
+    ::sigprocmask(SIG_SETMASK, &before, nullptr);
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     ::dup2(out.write_end.descriptor(), STDOUT_FILENO);
     ::dup2(err.write_end.descriptor(), STDERR_FILENO);
