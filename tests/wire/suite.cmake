@@ -11,6 +11,7 @@ foreach(source ${topics})
   string(REGEX REPLACE "_test$" "" topic ${topic})
   add_executable(wire_${topic} ${source} $<TARGET_OBJECTS:holdfast_test_main>)
   target_link_libraries(wire_${topic} PRIVATE wire_support)
+  holdfast_test_headers(wire_${topic})
   target_compile_definitions(wire_${topic} PRIVATE
     HOLDFAST_WIRE_CASES="${CMAKE_CURRENT_LIST_DIR}" HOLDFAST_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   if(TARGET holdfast)
