@@ -25,16 +25,20 @@ class UvTimers final : public Timers {
   UvTimers(uv_loop_t* loop, const Clock& clock) : clock_(clock) {
     uv_timer_init(loop, &timer_);
     uv_idle_init(loop, &next_turn_);
+    uv_check_init(loop, &io_seen_);
     timer_.data = this;
     next_turn_.data = this;
+    io_seen_.data = this;
   }
   void unreference() {
     uv_unref(as_handle(timer_));
     uv_unref(as_handle(next_turn_));
+    uv_unref(as_handle(io_seen_));
   }
   void close() {
     uv_close(as_handle(timer_), nullptr);
     uv_close(as_handle(next_turn_), nullptr);
+    uv_close(as_handle(io_seen_), nullptr);
   }
 
  private:
@@ -55,18 +59,37 @@ class UvTimers final : public Timers {
   static void on_timer(uv_timer_t* timer) { static_cast<UvTimers*>(timer->data)->run(); }
 
   static void on_next_turn(uv_idle_t* idle) {
+    auto* self = static_cast<UvTimers*>(idle->data);
+    if (uv_is_active(as_handle(self->io_seen_))) return;  // it only keeps the poll from waiting
     uv_idle_stop(idle);
-    static_cast<UvTimers*>(idle->data)->run();
+    self->run();
   }
 
+  static void on_io_seen(uv_check_t* check) {
+    auto* self = static_cast<UvTimers*>(check->data);
+    uv_check_stop(check);
+    uv_idle_stop(&self->next_turn_);
+    self->run_now();
+  }
+
+  // A loop that comes so late was itself stopped or starved: what arrived meanwhile was in time, and
+  // is looked at before anybody's time is called up.
   void run() {
+    if (clock_.now() - armed_for_ <= held_up) return run_now();
+    uv_idle_start(&next_turn_, &UvTimers::on_next_turn);
+    uv_check_start(&io_seen_, &UvTimers::on_io_seen);
+  }
+
+  void run_now() {
     armed_for_ = never;
     run_due(clock_.now());
   }
 
+  static constexpr Duration held_up = std::chrono::milliseconds(50);
   const Clock& clock_;
   uv_timer_t timer_;
   uv_idle_t next_turn_;
+  uv_check_t io_seen_;
   TimePoint armed_for_ = never;
 };
 

@@ -74,6 +74,30 @@ TEST_CASE("a timer that is always due lets the loop do its other work") {
   CHECK(restless.fired > 0);
 }
 
+Task<void> be_held_up(EventLoop& loop, bool& arrived) {
+  co_await sleep_until(loop.context().timers, loop.context().now() + milliseconds(1));
+  std::thread([&] { loop.post([&arrived] { arrived = true; }); }).join();
+  std::this_thread::sleep_for(milliseconds(100));  // as if the process had been stopped
+}
+
+Task<void> see_what_arrived(EventLoop& loop, const bool& arrived, bool& seen) {
+  co_await sleep_until(loop.context().timers, loop.context().now() + milliseconds(10));
+  seen = arrived;
+  loop.stop();
+}
+
+TEST_CASE("after a pause what arrived in time comes before the timers that it made late") {
+  EventLoop loop;
+  bool arrived = false;
+  bool seen = false;
+  Task<void> pause = be_held_up(loop, arrived);
+  Task<void> look = see_what_arrived(loop, arrived, seen);
+  pause.start();
+  look.start();
+  loop.run();
+  CHECK(seen);
+}
+
 TEST_CASE("what is posted from another thread runs on the loop, in order") {
   EventLoop loop;
   std::vector<int> ran;
