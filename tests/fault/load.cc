@@ -73,6 +73,7 @@ void Load::stop() {
 
 Tally Load::take() {
   const std::lock_guard lock(mutex_);
+  since_ = SteadyClock::now();
   return std::exchange(tally_, {});
 }
 
@@ -123,14 +124,18 @@ std::string Load::ask_once(RawClient& client, const std::string& target) {
       client.request(method, target, headers, ask_ == Ask::get ? "" : "order");
   if (!response.complete) return "lost";
   if (response.status == 201 && response.body != target) return "wrong";
+  const std::string state = response.headers.get("Idempotency-Status");
+  if (state == "unrecorded") return state;
   return std::to_string(response.status);
 }
 
 void Load::note(const std::string& target, const std::string& outcome, Milliseconds took) {
   const std::lock_guard lock(mutex_);
-  ++tally_.outcomes[outcome];
   ++ever_.outcomes[outcome];
-  tally_.slowest = std::max(tally_.slowest, took);
+  if (SteadyClock::now() - took - 1ms >= since_) {
+    ++tally_.outcomes[outcome];
+    tally_.slowest = std::max(tally_.slowest, took);
+  }
   if (ask_ == Ask::keyed && outcome == "201") acknowledged_.push_back(target);
 }
 

@@ -33,7 +33,8 @@ class CountingApp {
   ScriptedUpstream server_;
 };
 
-/// What clients were told: a status, "lost" (no whole answer), "wrong" (another request's answer).
+/// What clients were told: a status, "lost" (no whole answer), "wrong" (another request's answer),
+/// "unrecorded" (the app's answer, which the store did not take).
 struct Tally {
   std::map<std::string, int> outcomes;
   Milliseconds slowest{0};
@@ -55,9 +56,9 @@ class Load {
   Load(const Load&) = delete;
   Load& operator=(const Load&) = delete;
 
-  /// What came of the requests that ended since the last call.
+  /// What came of the requests that began after the last call and have ended.
   Tally take();
-  /// Waits until so many more have ended, so that what is taken next began after now.
+  /// Waits until so many more have ended.
   void let_pass(int requests);
   /// Waits until a request has this outcome, from now on; false when that takes longer.
   bool wait_for(const std::string& outcome, Milliseconds within = patience);
@@ -77,6 +78,7 @@ class Load {
   mutable std::mutex mutex_;
   Tally tally_;
   Tally ever_;
+  SteadyClock::time_point since_{};
   std::vector<std::string> acknowledged_;
   std::atomic<bool> stopping_ = false;
   std::vector<std::thread> clients_;
