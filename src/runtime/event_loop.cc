@@ -72,8 +72,8 @@ class UvTimers final : public Timers {
     self->run_now();
   }
 
-  // A loop that comes so late was itself stopped or starved: what arrived meanwhile was in time, and
-  // is looked at before anybody's time is called up.
+  // A loop that comes so late was itself stopped or starved: what arrived meanwhile was in time,
+  // and is looked at before anybody's time is called up.
   void run() {
     if (clock_.now() - armed_for_ <= held_up) return run_now();
     uv_idle_start(&next_turn_, &UvTimers::on_next_turn);

@@ -1,5 +1,5 @@
-// A disk that is full, failing or slow under the local store: keyed requests are refused, others are
-// not disturbed, and nothing that was acknowledged is lost.
+// A disk that is full, failing or slow under the local store: keyed requests are refused, others
+// are not disturbed, and nothing that was acknowledged is lost.
 #include <sys/mount.h>
 
 #include <cstdlib>

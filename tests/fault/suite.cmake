@@ -25,3 +25,6 @@ foreach(source ${topics})
   add_test(NAME fault.${topic} COMMAND fault_${topic})
   set_tests_properties(fault.${topic} PROPERTIES LABELS integration TIMEOUT 180)
 endforeach()
+
+# ./dev soak
+holdfast_fault_program(soak ${CMAKE_CURRENT_LIST_DIR}/soak.cc)

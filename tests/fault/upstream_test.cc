@@ -1,5 +1,5 @@
-// An upstream that is killed, stopped or deaf: nobody waits past the configured time, and service is
-// back by itself when the upstream is.
+// An upstream that is killed, stopped or deaf: nobody waits past the configured time, and
+// service is back by itself when the upstream is.
 #include "tests/fault/load.h"
 
 using namespace holdfast::testing;

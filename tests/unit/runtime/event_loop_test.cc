@@ -75,13 +75,15 @@ TEST_CASE("a timer that is always due lets the loop do its other work") {
 }
 
 Task<void> be_held_up(EventLoop& loop, bool& arrived) {
-  co_await sleep_until(loop.context().timers, loop.context().now() + milliseconds(1));
+  const TimePoint until = loop.context().now() + milliseconds(1);
+  co_await sleep_until(loop.context().timers, until);
   std::thread([&] { loop.post([&arrived] { arrived = true; }); }).join();
   std::this_thread::sleep_for(milliseconds(100));  // as if the process had been stopped
 }
 
 Task<void> see_what_arrived(EventLoop& loop, const bool& arrived, bool& seen) {
-  co_await sleep_until(loop.context().timers, loop.context().now() + milliseconds(10));
+  const TimePoint until = loop.context().now() + milliseconds(10);
+  co_await sleep_until(loop.context().timers, until);
   seen = arrived;
   loop.stop();
 }
