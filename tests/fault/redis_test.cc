@@ -191,12 +191,12 @@ TEST_CASE("something else under our key: that key is refused, and no other") {
   Bench bench;
   bench.keyed->stop();
   const std::string target = bench.keyed->acknowledged().front();
-  bench.keyed.emplace(bench.holdfast->address(), Ask::keyed);
   bench.redis.command({"EVAL",
                        "for _, k in ipairs(redis.call('KEYS', 'holdfast:*')) do "
                        "if redis.call('TYPE', k).ok == 'hash' then redis.call('DEL', k) "
                        "redis.call('LPUSH', k, 'x') end end return 1",
                        "0"});
+  bench.keyed.emplace(bench.holdfast->address(), Ask::keyed);
   const Response response = bench.holdfast->post(target, "order", key_of(target));
   CHECK(response.status == 503);
   CHECK(bench.app.runs(target) == 1);

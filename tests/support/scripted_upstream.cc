@@ -64,7 +64,9 @@ ScriptedUpstream::~ScriptedUpstream() {
   }
   acceptor_.join();
   close_connections();
-  for (Connection& connection : connections_) connection.thread.join();
+  for (Connection& connection : connections_) {
+    if (connection.thread.joinable()) connection.thread.join();
+  }
 }
 
 std::string ScriptedUpstream::url() const {
@@ -153,6 +155,10 @@ void ScriptedUpstream::accept_connections() {
       continue;
     }
     const std::lock_guard lock(mutex_);
+    for (Connection& each : connections_) {
+      // Its thread has nothing left to do, and would keep its stack until it is joined.
+      if (!each.open && each.thread.joinable()) each.thread.join();
+    }
     Connection& connection = connections_.emplace_back();
     connection.socket = std::move(*accepted);
     const std::size_t id = connections_.size();
