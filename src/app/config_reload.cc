@@ -32,6 +32,23 @@ std::string_view identity_change(const policy::IdempotencyOptions& before,
   return same_methods(before.methods, after.methods) ? "" : "methods";
 }
 
+bool has_route(const proxy::Config& config, const std::string& name) {
+  return std::ranges::any_of(config.routes, [&](const auto& route) { return route.name == name; });
+}
+
+/// The route of `after` that takes the requests of one that is gone, under another namespace: its
+/// keys would be forgotten. nullptr if there is none.
+const proxy::RouteConfig* renamed(const proxy::RouteConfig& gone, const proxy::Config& before,
+                                  const proxy::Config& after) {
+  if (!gone.idempotency.enabled) return nullptr;
+  for (const proxy::RouteConfig& route : after.routes) {
+    const bool keyed = route.idempotency.enabled && route.match == gone.match;
+    if (!keyed || has_route(before, route.name)) continue;
+    return route.idempotency.name_space == gone.idempotency.name_space ? nullptr : &route;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 std::string unchangeable(const proxy::Config& before, const proxy::Config& after) {
@@ -41,7 +58,13 @@ std::string unchangeable(const proxy::Config& before, const proxy::Config& after
   for (const proxy::RouteConfig& route : before.routes) {
     const auto same = std::find_if(after.routes.begin(), after.routes.end(),
                                    [&](const auto& other) { return other.name == route.name; });
-    if (same == after.routes.end()) continue;
+    if (same == after.routes.end()) {
+      const proxy::RouteConfig* other = renamed(route, before, after);
+      if (other == nullptr) continue;
+      return fmt::format(
+          "idempotency.namespace of route {} (now {}; namespace = {} keeps its keys)",
+          in_quotes(route.name), in_quotes(other->name), in_quotes(route.idempotency.name_space));
+    }
     const std::string_view key = identity_change(route.idempotency, same->idempotency);
     if (!key.empty()) {
       return fmt::format("idempotency.{} of route {}", key, in_quotes(route.name));

@@ -57,6 +57,15 @@ std::string stored_head(const Fields& fields, StoredCookies cookies, WallTime no
   return text;
 }
 
+std::string shared_head(const Fields& fields) {
+  std::string text;
+  for (const Field& field : fields) {
+    const bool framing = field.id == FieldName::content_length;
+    if (!framing && !ends_here(fields, field)) append_line(text, field.name, field.value);
+  }
+  return text;
+}
+
 std::string tombstone_head(const Fields& fields) {
   std::string text;
   for (const Field& field : fields) {

@@ -142,9 +142,7 @@ bool Attempts::grant_retry(Attempt& last, Duration& delay) {
   return true;
 }
 
-void Attempts::fail(const Error& error, std::optional<Duration> retry_after, int count,
-                    TimePoint total_deadline) {
-  total_deadline_ = std::min(total_deadline_, total_deadline);
+void Attempts::fail(const Error& error, std::optional<Duration> retry_after, int count) {
   Attempt& failed = begin(*route_.cluster);
   failed.error = error;
   failed.retry_after = retry_after;
@@ -227,6 +225,7 @@ runtime::Task<void> Attempts::attempt(Attempt& attempt) {
   attempt.started = now();
   attempt.single_use = keyed();
   attempt.pool = &attempt.cluster().pick(tried_, services_.context.rng);
+  cluster_ = &attempt.cluster();
   endpoint_ = attempt.pool->text();
   co_await connect(attempt, false);
   if (!attempt.error && keyed()) {
@@ -423,7 +422,7 @@ void Attempts::finish(Attempt& attempt) {
   if (attempt.error) {
     error_name_ = name(attempt.error->type);
     attempt.lease.close();
-    if (attempt.error->local || client_left()) attempt.settle(Breaker::Outcome::ignored);
+    if (says_nothing(*attempt.error)) attempt.settle(Breaker::Outcome::ignored);
     attempt.settle_failure(attempt.error->type);
   } else {
     error_name_ = {};
@@ -442,8 +441,11 @@ void Attempts::finish(Attempt& attempt) {
   }
 }
 
-bool Attempts::client_left() const {
-  return !keyed() && outgoing_.client != nullptr && outgoing_.client->stream().ended();
+bool Attempts::says_nothing(const Error& error) const {
+  if (error.local) return true;
+  const bool may_have_left =
+      !keyed() && outgoing_.client != nullptr && outgoing_.client->stream().ended();
+  return may_have_left && error.group() == ErrorGroup::timeout;
 }
 
 bool Attempts::method_listed() const {

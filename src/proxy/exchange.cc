@@ -31,13 +31,11 @@ Exchange::Exchange(Transaction& transaction, Generation& generation, Services& s
 Exchange::~Exchange() {
   const http::RequestHead& request = transaction_.request();
   ExchangeRecord record;
+  const Cluster* cluster = nullptr;
   if (route_ != nullptr) {
     record.route = route_->slot;
     record.route_name = route_->config->name;
-    if (route_->cluster != nullptr) {
-      record.upstream = route_->cluster->config().name;
-      record.breaker = policy::name(route_->cluster->shared().breaker_state());
-    }
+    cluster = route_->cluster;
   }
   record.method = request.method;
   record.method_text = request.method_text;
@@ -47,9 +45,14 @@ Exchange::~Exchange() {
   const Attempts* attempts = attempts_ ? &*attempts_ : nullptr;
   if (execution_ != nullptr && execution_->has_attempts()) attempts = &execution_->attempts();
   if (attempts != nullptr) {
+    if (attempts->cluster() != nullptr) cluster = attempts->cluster();
     record.endpoint = attempts->endpoint();
     record.attempts = attempts->count();
     if (record.error.empty()) record.error = attempts->error_name();
+  }
+  if (cluster != nullptr) {
+    record.upstream = cluster->config().name;
+    record.breaker = policy::name(cluster->shared().breaker_state());
   }
   record.idempotency = key_outcome_;
   record.idempotency_id = std::string_view(key_id_).substr(0, 12);

@@ -150,7 +150,9 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
 /// The response of the attempt has failed after its head.
 void Exchange::give_up(Attempt& attempt) {
   error_name_ = name(attempt.error->type);
-  if (attempts_ && attempts_->client_left()) attempt.settle(Breaker::Outcome::ignored);
+  if (attempts_ && attempts_->says_nothing(*attempt.error)) {
+    attempt.settle(Breaker::Outcome::ignored);
+  }
   attempt.give_up();
 }
 
@@ -196,6 +198,8 @@ runtime::Task<bool> Exchange::fall_back() {
     const FallbackConfig& fallback = route_->config->fallbacks[i];
     if (!is_for(fallback)) continue;
     if (Cluster* cluster = route_->fallback_clusters[i]; cluster != nullptr) {
+      // Who is told that nothing was executed may send the request again: it must be true.
+      if (idempotency_status_ == not_executed) continue;
       const bool answered = co_await fall_back_to(*cluster, cause, i + 1);
       if (!answered) continue;
     } else {

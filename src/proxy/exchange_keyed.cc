@@ -257,7 +257,10 @@ runtime::Task<void> Exchange::tell_outcome() {
       co_return;
     case Execution::Outcome::not_sent:
       note_key("released");
-      idempotency_status_ = "not-executed";
+      idempotency_status_ = not_executed;
+      if (!execution.has_attempts() && execution.refusal().group() == ErrorGroup::open) {
+        services_.observer.breaker_rejected(route_->cluster->slot());
+      }
       co_await without_the_key(execution);
       co_return;
     case Execution::Outcome::unknown:
@@ -265,7 +268,7 @@ runtime::Task<void> Exchange::tell_outcome() {
       const bool shutdown = execution.outcome() == Execution::Outcome::shutdown;
       note_key("unknown");
       error_name_ =
-          shutdown ? name(ErrorType::destination_unavailable) : execution.attempts().error_name();
+          shutdown ? name(ErrorType::connection_terminated) : execution.attempts().error_name();
       members.reason = execution.reason();
       members.id = key_id_;
       const int status = shutdown ? 503 : 502;
@@ -300,11 +303,10 @@ runtime::Task<void> Exchange::without_the_key(Execution& execution) {
   Error error = execution.refusal();
   const int count = execution.has_attempts() ? execution.attempts().count() : 0;
   const std::optional<Duration> retry_after = execution.retry_after();
-  const TimePoint end = execution.has_attempts() ? execution.attempts().total_deadline() : never;
   leave_execution();
   attempts_.emplace(generation_, *route_, request, client_deadline_, transaction_.started(),
                     services_);
-  attempts_->fail(error, retry_after, count, end);
+  attempts_->fail(error, retry_after, count);
   co_await conclude();
 }
 
@@ -407,11 +409,15 @@ runtime::Task<void> Exchange::answer_key(IdempotencyProblem problem, int status,
   if (fields) {
     for (const http::Field& field : *fields) list.emplace_back(field.name, field.value);
   }
-  if (status == 400 || status == 413 || status == 422) {
-    error_name_ = name(ErrorType::http_request_error);
+  if (status < 500) error_name_ = name(ErrorType::http_request_error);
+  if (error_name_.empty()) {
+    const bool no_room = problem == IdempotencyProblem::capacity;
+    error_name_ =
+        name(no_room ? ErrorType::connection_limit_reached : ErrorType::proxy_internal_error);
   }
-  std::string proxy_status;
-  if (!error_name_.empty()) proxy_status.append("error=").append(error_name_);
+  std::string proxy_status("error=");
+  proxy_status.append(error_name_);
+  append_attempts(proxy_status);
   OwnResponse response;
   response.status = status;
   response.content_type = "application/problem+json";

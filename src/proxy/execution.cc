@@ -352,7 +352,11 @@ std::shared_ptr<const SharedAnswer> Execution::shared_answer() const {
   auto shared = std::make_shared<SharedAnswer>();
   shared->fingerprint = keyed_.fingerprint;
   shared->status = attempts_->outcome().status;
-  shared->headers = answer_headers_;
+  const Attempt& answer = attempts_->outcome();
+  // What was refused is shared as it came; what is kept in a store's stead, as a store would.
+  const bool as_it_came = released_ && answer.lease;
+  shared->headers =
+      as_it_came ? http::shared_head(answer.lease->parser().head().fields) : answer_headers_;
   shared->body = answer_body_;
   return shared;
 }

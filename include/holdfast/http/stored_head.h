@@ -25,6 +25,10 @@ enum class StoredCookies : bool { dropped, kept };
 /// The fields of a completed record. Date is added if there is none.
 std::string stored_head(const Fields& fields, StoredCookies cookies, WallTime now);
 
+/// The fields of an answer that several requests get at once and nobody keeps: all but those of the
+/// connection and of the framing.
+std::string shared_head(const Fields& fields);
+
 /// The fields of a tombstone: where the result is (Location), and which it was (ETag).
 std::string tombstone_head(const Fields& fields);
 

@@ -64,10 +64,8 @@ class Attempts {
   ~Attempts();
 
   runtime::Task<void> run();
-  /// Instead of run(): the outcome is that of others, who made `count` attempts and ended with
-  /// `error`. What was left of their time is left for a fallback.
-  void fail(const Error& error, std::optional<Duration> retry_after, int count,
-            TimePoint total_deadline);
+  /// Instead of run(): the outcome is an error that came before, after `count` attempts.
+  void fail(const Error& error, std::optional<Duration> retry_after, int count);
   /// REQUIRES: run() or fail() was called.
   Attempt& outcome() { return *slots_[outcome_]; }
   const Attempt& outcome() const { return *slots_[outcome_]; }
@@ -87,9 +85,9 @@ class Attempts {
   bool sent() const { return sent_; }
   /// True if that holds for an attempt before the last one.
   bool doubtful() const { return doubtful_; }
-  /// True if the client may have gone: it has sent its FIN, which is a half-close or a close. Its
-  /// attempts go on, but what fails now says nothing about the upstream (contract §2, Conditions).
-  bool client_left() const;
+  /// True for a failure that says nothing about the upstream (contract §2, Conditions): one of our
+  /// own making, or a time that was over for a client that may have gone, since it has sent its FIN.
+  bool says_nothing(const Error& error) const;
   bool method_listed() const;
   std::string_view wanted_upgrade() const;
   Duration left_of_total() const;
@@ -101,7 +99,8 @@ class Attempts {
   // -- for the record
   /// The last failure; "" after an answer.
   std::string_view error_name() const { return error_name_; }
-  /// The endpoint of the last attempt; "" without one.
+  /// The upstream and the endpoint of the last attempt; nullptr and "" without one.
+  const Cluster* cluster() const { return cluster_; }
   std::string_view endpoint() const { return endpoint_; }
 
  private:
@@ -148,6 +147,7 @@ class Attempts {
   bool hedging_ = false;
   std::vector<EndpointPool*> tried_;
   std::string_view error_name_;
+  const Cluster* cluster_ = nullptr;
   std::string_view endpoint_;
 };
 

@@ -98,6 +98,8 @@ struct MatchConfig {
   std::string path;
   std::vector<std::string> methods;  // empty: any
   HeaderList headers;                // all must be there with that value
+
+  bool operator==(const MatchConfig&) const = default;
 };
 
 /// An answer made of configuration alone. A body_file has been read when the file was loaded.

@@ -33,6 +33,9 @@
 
 namespace holdfast::proxy {
 
+/// Idempotency-Status of an answer to a keyed request of which nothing was sent.
+inline constexpr std::string_view not_executed = "not-executed";
+
 class Exchange {
  public:
   Exchange(Transaction& transaction, Generation& generation, Services& services);

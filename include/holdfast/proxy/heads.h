@@ -72,8 +72,8 @@ struct OwnResponse {
   std::string_view content_type;                                 // "" for none
   std::span<const std::pair<std::string, std::string>> headers;  // from the configuration
   std::optional<std::int64_t> retry_after;                       // seconds
-  std::string_view proxy_status;  // parameters after the name: "error=…"; "" for none
-  std::string_view allow;         // for 405
+  std::string_view proxy_status;             // parameters after the name: "error=…"; "" for none
+  std::string_view allow;                    // for 405
   std::string_view idempotency_status = {};  // "" for none
   bool no_store = true;
   std::string_view body;

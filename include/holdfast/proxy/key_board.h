@@ -28,7 +28,7 @@ namespace holdfast::proxy {
 struct SharedAnswer {
   Digest fingerprint{};
   int status = 0;
-  std::string headers;  // http/stored_head.h
+  std::string headers;  // http/stored_head.h: a refusal's shared_head, else a stored_head
   std::string body;
 };
 

@@ -65,4 +65,17 @@ TEST_CASE("a route that is renamed keeps its keys if its namespace is set") {
             .empty());
 }
 
+TEST_CASE("a route that is renamed without a namespace would forget its keys") {
+  const std::string before = charge("enabled = true");
+  CHECK(change(before, charge("enabled = true", "pay")) ==
+        "idempotency.namespace of route \"charge\" (now \"pay\"; namespace = \"charge\" keeps its "
+        "keys)");
+  CHECK(change(before, charge("enabled = true, namespace = \"x\"", "pay")) != "");
+  CHECK(change(before, charge("enabled = false", "pay")).empty());
+  CHECK(change(charge("enabled = false"), charge("enabled = true", "pay")).empty());
+  const std::string elsewhere = "match = { path = \"/other\" }\n";
+  CHECK(change(before, with_route("name = \"pay\"\nidempotency = { enabled = true }\n" + elsewhere))
+            .empty());
+}
+
 }  // namespace holdfast::app
