@@ -86,7 +86,7 @@ class Attempts {
   /// True if that holds for an attempt before the last one.
   bool doubtful() const { return doubtful_; }
   /// True for a failure that says nothing about the upstream (contract §2, Conditions): one of our
-  /// own making, or a time that was over for a client that may have gone, since it has sent its FIN.
+  /// own making, or a time that was over for a client that may have gone: it has sent its FIN.
   bool says_nothing(const Error& error) const;
   bool method_listed() const;
   std::string_view wanted_upgrade() const;
