@@ -293,7 +293,11 @@ class Loader {
 
 ConfigFailure failure(const std::string& path, std::string_view document,
                       const std::vector<Diagnostic>& errors) {
-  return {render(path, document, "error", errors), headline(path, errors.front())};
+  std::string first = headline(path, errors.front());
+  if (errors.size() > 1) {
+    first += fmt::format(" (and {} more, see holdfast validate)", errors.size() - 1);
+  }
+  return {render(path, document, "error", errors), std::move(first)};
 }
 
 }  // namespace

@@ -10,9 +10,8 @@
 #include <condition_variable>
 #include <mutex>
 
-#include "holdfast/base/text.h"
-
 #include "holdfast/base/clock.h"
+#include "holdfast/base/text.h"
 
 namespace holdfast {
 namespace {

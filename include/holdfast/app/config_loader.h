@@ -47,7 +47,8 @@ class ConfigFailure {
 
   /// Every error, for stderr.
   const std::string& render() const { return text_; }
-  /// "FILE:LINE:COLUMN: MESSAGE" of the first error, for one line of a log.
+  /// "FILE:LINE:COLUMN: MESSAGE" of the first error and how many more there are, for one line of a
+  /// log.
   const std::string& first_place() const { return first_; }
 
  private:
