@@ -239,7 +239,7 @@ runtime::Task<bool> Exchange::fall_back_to(Cluster& cluster, std::string_view ca
   if (attempt == nullptr) co_return false;
   co_await attempts_->attempt(*attempt);
   const auto listed = [&](const FallbackConfig& later) {
-    return later.on.matches_status(attempt->status);
+    return is_for(later) && later.on.matches_status(attempt->status);
   };
   const auto later = std::span(route_->config->fallbacks).subspan(next);
   if (!attempt->has_response() || attempt->client_failure || std::ranges::any_of(later, listed)) {

@@ -163,6 +163,15 @@ TEST_CASE("the other upstream's own failure has the fallbacks after it, and only
     CHECK(fixture.shared("backup").idle_connections == 1);
     CHECK(fixture.seen.fallbacks == std::vector<std::string>{"500"});
   }
+  SUBCASE("what lists it does not list what came first, and would not answer: it is passed on") {
+    config.routes[0].fallbacks.back().on = conditions({"503"});
+    ProxyFixture fixture(config);
+    auto client = fixture.client_sends(get());
+    fixture.upstream_answers(answer(500));
+    fixture.upstream_answers(answer(503, "the backup is ill too"));
+    CHECK(status_of(client->received()) == 503);
+    CHECK(body_of(client->received()) == "the backup is ill too");
+  }
   SUBCASE("nothing after it lists it: it is passed on") {
     config.routes[0].fallbacks.pop_back();
     ProxyFixture fixture(config);
