@@ -1,10 +1,12 @@
 // A service that costs next to nothing, so that a measurement sees the proxy in front of it.
 //
-//   fast_upstream PORT
+//   fast_upstream PORT [--stall-at REQUEST MILLISECONDS]
 //
-// Answers every request, whatever it asks, with 200 and 64 bytes; a request's Content-Length body
-// is read and dropped. One thread and epoll; pipelined requests are answered in order. Limits:
-// heads of 16 KiB.
+// Answers every request with 200 and 64 bytes, /bytes/N with N (at most 16 MiB), and every tenth
+// request of /failing with 503. A request's Content-Length body is read and dropped. With
+// --stall-at it stands still, once, before it answers the REQUESTth request. One thread and epoll;
+// pipelined requests are answered in order. Started twice on one port, the two share its
+// connections. Limits: heads of 16 KiB; no more is read of a connection that owes an answer.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -15,22 +17,31 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
+#include <map>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <unordered_map>
+#include <utility>
 
 namespace {
 
 constexpr std::size_t max_head_bytes = 16 * 1024;
-constexpr std::string_view answer =
-    "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 64\r\n\r\n"
-    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+constexpr std::size_t max_answer_bytes = 16 * 1024 * 1024;
+constexpr std::size_t plain_answer_bytes = 64;
 
 struct Connection {
-  std::string head;           // of the next request, as far as it came
-  std::size_t body_left = 0;  // of the last request
+  std::string head;                       // of the next request, as far as it came
+  const std::string* answer = nullptr;    // to the request whose body is being read
+  std::size_t body_left = 0;              // of that request
+  std::deque<const std::string*> owed{};  // whole requests' answers
+  std::size_t sent = 0;                   // of the first of them
+  bool waits_to_send = false;
 };
 
 bool same_letters(std::string_view text, std::string_view lower) {
@@ -52,49 +63,81 @@ std::size_t body_size(const std::string& head) {
   return 0;
 }
 
-/// How many requests end within `bytes`; -1 if a head is too large.
-int requests_in(Connection& connection, std::string_view bytes) {
-  int requests = 0;
-  while (!bytes.empty()) {
+/// The second word of the head.
+std::string_view target_of(std::string_view head) {
+  const std::size_t begin = std::min(head.find(' '), head.size() - 1) + 1;
+  return head.substr(begin, head.find_first_of(" \r", begin) - begin);
+}
+
+struct Stall {
+  std::uint64_t at = 0;  // the number of a request, from 1; 0 for never
+  std::chrono::milliseconds duration{0};
+};
+
+/// What is answered: heads and bodies, made when first asked for and kept.
+class Answers {
+ public:
+  explicit Answers(Stall stall) : stall_(stall) {}
+
+  const std::string* to(std::string_view head) {
+    if (++requests_ == stall_.at) std::this_thread::sleep_for(stall_.duration);
+    const std::string_view target = target_of(head);
+    if (target == "/failing" && ++failing_ % 10 == 0) return kept("503 Service Unavailable", 64);
+    constexpr std::string_view prefix = "/bytes/";
+    std::size_t size = plain_answer_bytes;
+    if (target.starts_with(prefix)) {
+      std::from_chars(target.data() + prefix.size(), target.data() + target.size(), size);
+    }
+    return kept("200 OK", std::min(size, max_answer_bytes));
+  }
+
+ private:
+  const std::string* kept(std::string_view status, std::size_t size) {
+    std::string& answer = answers_[{status, size}];
+    if (answer.empty()) {
+      answer.append("HTTP/1.1 ").append(status);
+      answer.append("\r\nContent-Type: text/plain\r\nContent-Length: ");
+      answer.append(std::to_string(size)).append("\r\n\r\n");
+      for (std::size_t i = 0; i < size; ++i) answer += "0123456789abcdef"[i % 16];
+    }
+    return &answer;
+  }
+
+  const Stall stall_;
+  std::uint64_t requests_ = 0;
+  std::uint64_t failing_ = 0;
+  std::map<std::pair<std::string_view, std::size_t>, std::string> answers_;
+};
+
+/// Takes in what came, and owes the answers to the requests that end within it. False if a head is
+/// too large.
+bool take(Connection& connection, std::string_view bytes, Answers& answers) {
+  for (;;) {
     const std::size_t body = std::min(connection.body_left, bytes.size());
     connection.body_left -= body;
     bytes.remove_prefix(body);
-    if (body != 0 && connection.body_left == 0) ++requests;
-    if (bytes.empty()) break;
+    if (connection.answer != nullptr && connection.body_left == 0) {
+      connection.owed.push_back(std::exchange(connection.answer, nullptr));
+    }
+    if (bytes.empty()) return true;
 
     const std::size_t before = connection.head.size();
     connection.head.append(bytes);
     const std::size_t end = connection.head.find("\r\n\r\n", before < 3 ? 0 : before - 3);
-    if (end == std::string::npos) return connection.head.size() > max_head_bytes ? -1 : requests;
+    if (end == std::string::npos) return connection.head.size() <= max_head_bytes;
     connection.head.resize(end + 4);
     bytes.remove_prefix(end + 4 - before);
     connection.body_left = body_size(connection.head);
+    connection.answer = answers.to(connection.head);
     connection.head.clear();
-    if (connection.body_left == 0) ++requests;
   }
-  return requests;
-}
-
-/// False if the connection is to be closed.
-bool serve(int socket, Connection& connection) {
-  std::array<char, 65536> bytes;
-  const ssize_t count = recv(socket, bytes.data(), bytes.size(), 0);
-  if (count < 0) return errno == EAGAIN || errno == EINTR;
-  if (count == 0) return false;
-  const int requests =
-      requests_in(connection, std::string_view(bytes.data(), static_cast<std::size_t>(count)));
-  if (requests == 0) return true;
-  if (requests < 0) return false;
-  std::string answers;
-  for (int i = 0; i < requests; ++i) answers.append(answer);
-  return send(socket, answers.data(), answers.size(), MSG_NOSIGNAL) ==
-         static_cast<ssize_t>(answers.size());
 }
 
 int listen_on(const char* port) {
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   const int on = 1;
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(static_cast<std::uint16_t>(std::atoi(port)));
@@ -109,8 +152,9 @@ int listen_on(const char* port) {
 
 class Server {
  public:
-  explicit Server(int listener) : listener_(listener), poll_(epoll_create1(EPOLL_CLOEXEC)) {
-    watch(listener_);
+  Server(int listener, Stall stall)
+      : listener_(listener), poll_(epoll_create1(EPOLL_CLOEXEC)), answers_(stall) {
+    watch(EPOLL_CTL_ADD, listener_, EPOLLIN);
   }
 
   [[noreturn]] void run() {
@@ -122,17 +166,21 @@ class Server {
   }
 
  private:
-  void watch(int socket) {
+  void watch(int operation, int socket, std::uint32_t what) {
     epoll_event event{};
-    event.events = EPOLLIN;
+    event.events = what;
     event.data.fd = socket;
-    epoll_ctl(poll_, EPOLL_CTL_ADD, socket, &event);
+    epoll_ctl(poll_, operation, socket, &event);
   }
 
   void handle(int socket) {
     if (socket == listener_) {
       accept_one();
-    } else if (!serve(socket, connections_[socket])) {
+      return;
+    }
+    Connection& connection = connections_[socket];
+    const bool open = connection.owed.empty() ? receive(socket, connection) : true;
+    if (!open || !send_owed(socket, connection)) {
       connections_.erase(socket);
       close(socket);
     }
@@ -144,21 +192,52 @@ class Server {
     const int on = 1;
     setsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     connections_[accepted] = Connection{};
-    watch(accepted);
+    watch(EPOLL_CTL_ADD, accepted, EPOLLIN);
+  }
+
+  /// False if the connection is to be closed; so below.
+  bool receive(int socket, Connection& connection) {
+    const ssize_t count = recv(socket, bytes_.data(), bytes_.size(), 0);
+    if (count < 0) return errno == EAGAIN || errno == EINTR;
+    if (count == 0) return false;
+    return take(connection, {bytes_.data(), static_cast<std::size_t>(count)}, answers_);
+  }
+
+  bool send_owed(int socket, Connection& connection) {
+    while (!connection.owed.empty()) {
+      const std::string& answer = *connection.owed.front();
+      const ssize_t count = send(socket, answer.data() + connection.sent,
+                                 answer.size() - connection.sent, MSG_NOSIGNAL);
+      if (count < 0 && errno != EAGAIN) return false;
+      connection.sent += static_cast<std::size_t>(std::max<ssize_t>(count, 0));
+      if (connection.sent < answer.size()) break;
+      connection.owed.pop_front();
+      connection.sent = 0;
+    }
+    if (connection.waits_to_send == connection.owed.empty()) {
+      connection.waits_to_send = !connection.waits_to_send;
+      watch(EPOLL_CTL_MOD, socket, connection.waits_to_send ? EPOLLOUT : EPOLLIN);
+    }
+    return true;
   }
 
   int listener_;
   int poll_;
+  Answers answers_;
   std::unordered_map<int, Connection> connections_;
+  std::array<char, 65536> bytes_;
 };
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fputs("usage: fast_upstream PORT\n", stderr);
+  Stall stall;
+  if (argc == 5 && std::string_view(argv[2]) == "--stall-at") {
+    stall = {std::strtoull(argv[3], nullptr, 10), std::chrono::milliseconds(std::atol(argv[4]))};
+  } else if (argc != 2) {
+    std::fputs("usage: fast_upstream PORT [--stall-at REQUEST MILLISECONDS]\n", stderr);
     return 2;
   }
-  Server server(listen_on(argv[1]));
+  Server server(listen_on(argv[1]), stall);
   server.run();
 }
