@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <string>
@@ -16,7 +17,9 @@
 
 namespace holdfast::testing {
 
-/// Answers 201 with the request's target as the body, and counts the runs of each target.
+/// Answers 201 with the request's target as the body, and counts the runs of each POST's target: a
+/// GET may be asked for again.
+/// Limits: it remembers the last 100,000 targets, so that it may run for hours.
 class CountingApp {
  public:
   explicit CountingApp(Milliseconds delay = 0ms, std::string_view address = "127.0.0.1:0");
@@ -28,8 +31,12 @@ class CountingApp {
   int run_twice() const;
 
  private:
+  void note_run(const std::string& target);
+
   mutable std::mutex mutex_;
   std::map<std::string, int> runs_;
+  std::deque<std::string> in_order_;
+  int run_twice_ = 0;
   ScriptedUpstream server_;
 };
 
@@ -64,7 +71,7 @@ class Load {
   bool wait_for(const std::string& outcome, Milliseconds within = patience);
   /// No more requests.
   void stop();
-  /// The targets whose keyed answer was 201.
+  /// The targets whose keyed answer was 201, the last 100,000 of them.
   std::vector<std::string> acknowledged() const;
 
  private:
@@ -79,7 +86,7 @@ class Load {
   Tally tally_;
   Tally ever_;
   SteadyClock::time_point since_{};
-  std::vector<std::string> acknowledged_;
+  std::deque<std::string> acknowledged_;
   std::atomic<bool> stopping_ = false;
   std::vector<std::thread> clients_;
 };

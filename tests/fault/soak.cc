@@ -11,6 +11,10 @@ using namespace holdfast::testing;
 
 namespace {
 
+/// No fault lasts longer, and nothing waits longer than a fault but for what the machine adds.
+constexpr Milliseconds longest_pause{100};
+constexpr Milliseconds scheduling{3000};
+
 using Minutes = std::chrono::duration<double, std::ratio<60>>;
 
 Minutes minutes_asked_for() {
@@ -54,7 +58,7 @@ void fault(int round, CountingApp& app, Holdfast& holdfast) {
       break;
     case 1:
       app.server().refuse();
-      std::this_thread::sleep_for(100ms);
+      std::this_thread::sleep_for(longest_pause);
       app.server().accept_again();
       break;
     case 2:
@@ -62,7 +66,7 @@ void fault(int round, CountingApp& app, Holdfast& holdfast) {
       break;
     default:
       holdfast.signal(SIGSTOP);
-      std::this_thread::sleep_for(100ms);
+      std::this_thread::sleep_for(longest_pause);
       holdfast.signal(SIGCONT);
   }
 }
@@ -88,19 +92,22 @@ TEST_CASE("mixed load with faults: memory and descriptors stay, and no error is 
     }
     for (Load* load : {&gets, &posts, &keyed}) {
       load->stop();
-      for (const auto& [outcome, count] : load->take().outcomes) told.outcomes[outcome] += count;
+      const Tally tally = load->take();
+      for (const auto& [outcome, count] : tally.outcomes) told.outcomes[outcome] += count;
+      told.slowest = std::max(told.slowest, tally.slowest);
     }
   }
   for (const Quarter& quarter : quarters) {
     MESSAGE("RSS " << Quarter::median(quarter.memory) / 1024 << " KiB, "
                    << Quarter::median(quarter.descriptors) << " descriptors");
   }
-  MESSAGE(told.text());
+  MESSAGE(told.text() << "; the slowest took " << told.slowest.count() << " ms");
   CHECK(told.of("wrong") == 0);
   CHECK(told.of("lost") == 0);
   CHECK(told.of("500") == 0);
   CHECK(told.of("504") == 0);
   CHECK(app.run_twice() == 0);
+  CHECK(told.slowest < longest_pause + scheduling);
   // 502 and 503 are the upstream's refusals and the breaker's answer to them.
   CHECK(told.of("201") > told.total() * 8 / 10);
   const auto second = static_cast<double>(Quarter::median(quarters[1].memory));

@@ -83,26 +83,29 @@ void ScriptedUpstream::greet(std::string bytes) {
   greeting_ = std::move(bytes);
 }
 
+void ScriptedUpstream::remember(std::size_t requests) {
+  const std::lock_guard lock(mutex_);
+  remembered_ = requests;
+}
+
 std::vector<Request> ScriptedUpstream::requests(std::size_t from) const {
   const std::lock_guard lock(mutex_);
-  return {requests_.begin() + static_cast<std::ptrdiff_t>(from), requests_.end()};
+  const std::size_t skipped = from - std::min(from, forgotten_);
+  return {requests_.begin() + static_cast<std::ptrdiff_t>(skipped), requests_.end()};
 }
 
 std::size_t ScriptedUpstream::request_count() const {
   const std::lock_guard lock(mutex_);
-  return requests_.size();
+  return forgotten_ + requests_.size();
 }
 
 bool ScriptedUpstream::wait_for_requests(std::size_t count) const {
-  return eventually([&] {
-    const std::lock_guard lock(mutex_);
-    return requests_.size() >= count;
-  });
+  return eventually([&] { return request_count() >= count; });
 }
 
 std::size_t ScriptedUpstream::connection_count() const {
   const std::lock_guard lock(mutex_);
-  return connections_.size();
+  return accepted_;
 }
 
 std::size_t ScriptedUpstream::open_connections() const {
@@ -155,15 +158,20 @@ void ScriptedUpstream::accept_connections() {
       continue;
     }
     const std::lock_guard lock(mutex_);
-    for (Connection& each : connections_) {
-      // Its thread has nothing left to do, and would keep its stack until it is joined.
-      if (!each.open && each.thread.joinable()) each.thread.join();
-    }
+    join_ended_connections();
     Connection& connection = connections_.emplace_back();
     connection.socket = std::move(*accepted);
-    const std::size_t id = connections_.size();
+    const std::size_t id = ++accepted_;
     connection.thread = std::thread([this, &connection, id] { serve(connection, id); });
   }
+}
+
+void ScriptedUpstream::join_ended_connections() {
+  std::erase_if(connections_, [](Connection& each) {
+    if (each.open) return false;
+    each.thread.join();  // it has nothing left to do
+    return true;
+  });
 }
 
 void ScriptedUpstream::serve(Connection& connection, std::size_t id) {
@@ -213,12 +221,16 @@ void ScriptedUpstream::serve_requests(Socket& socket, std::size_t id) {
 std::size_t ScriptedUpstream::record(const Request& request) {
   const std::lock_guard lock(mutex_);
   requests_.push_back(request);
-  return requests_.size() - 1;
+  if (requests_.size() > remembered_) {
+    requests_.pop_front();
+    ++forgotten_;
+  }
+  return forgotten_ + requests_.size() - 1;
 }
 
 void ScriptedUpstream::update(std::size_t record, const Request& request) {
   const std::lock_guard lock(mutex_);
-  requests_[record] = request;
+  if (record >= forgotten_) requests_[record - forgotten_] = request;
 }
 
 Handler reply(int status, std::string body, Headers headers) {

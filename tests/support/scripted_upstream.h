@@ -7,6 +7,7 @@
 // connection and joins. Thread-safe: everything public.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <list>
 #include <memory>
@@ -72,6 +73,8 @@ class ScriptedUpstream {
   void answer(Handler handler);
   /// What every connection from now on is sent before anything is asked; "" for nothing.
   void greet(std::string bytes);
+  /// Remembers so many requests, those that came last: for a test that runs for long.
+  void remember(std::size_t requests);
 
   /// Every request whose head came, in that order, without the first `from` of them.
   std::vector<Request> requests(std::size_t from = 0) const;
@@ -105,6 +108,7 @@ class ScriptedUpstream {
   void serve_requests(Socket& socket, std::size_t id);
   std::size_t record(const Request& request);
   void update(std::size_t record, const Request& request);
+  void join_ended_connections();
   std::string greeting() const;
   bool stopping() const;
 
@@ -114,7 +118,10 @@ class ScriptedUpstream {
   Handler handler_;
   std::string greeting_;
   std::list<Connection> connections_;
-  std::vector<Request> requests_;
+  std::size_t accepted_ = 0;
+  std::deque<Request> requests_;
+  std::size_t forgotten_ = 0;  // requests before the first of `requests_`
+  std::size_t remembered_ = static_cast<std::size_t>(-1);
   std::string garbage_;
   bool stopping_ = false;
   std::mutex listener_mutex_;
