@@ -329,7 +329,7 @@ void Attempts::send_request(Attempt& attempt) {
   const std::string_view kept = body.kept();
   const std::uint64_t before = stream.bytes_sent();
   write_body(stream, head, edits.body, Pieces(&kept, 1), body.complete(),
-             {&body.trailers(), route_.config->trailers});
+             {&body.trailers(), route_.config->trailers, &outgoing_.head.fields});
   if (stream.bytes_sent() > before) {
     sent_ = true;
     body.note_sent(body.received());
@@ -366,7 +366,7 @@ runtime::Task<void> Attempts::upload(Attempt& attempt) {
     }
     if (body.complete() && body.can_repeat()) start_clocks(now());
     write_body(stream, "", mode, *pieces, body.complete(),
-               {&body.trailers(), route_.config->trailers});
+               {&body.trailers(), route_.config->trailers, &outgoing_.head.fields});
     body.note_sent(body.received());
   }
   attempt.request_sent = !stream.failure();
@@ -394,9 +394,10 @@ runtime::Task<void> Attempts::read_head(Attempt& attempt, TimePoint deadline) {
         attempt.status = head.status;
         co_return;
       }
-      // 100 is holdfast's own to give; of two attempts at once only the winner may speak.
+      // Holdfast asks for no 100, so one that comes is the client's (RFC 9110 §15.2). Of two
+      // attempts at once only the winner may speak.
       const bool heard = outgoing_.client != nullptr && !hedging_;
-      if (head.status != 100 && heard) outgoing_.client->inform(head, count_);
+      if (heard) outgoing_.client->inform(head, count_);
       continue;
     }
     if (!stream.open_for_input()) {

@@ -11,6 +11,13 @@ namespace {
 
 constexpr std::size_t max_pieces_at_once = 32;
 
+bool may_pass(const http::Field& field, const TrailerPass& trailers) {
+  const bool allowed = std::ranges::any_of(
+      trailers.allowed, [&](const std::string& name) { return iequals(name, field.name); });
+  return allowed && !(trailers.head != nullptr &&
+                      http::lists_token(*trailers.head, http::FieldName::connection, field.name));
+}
+
 /// What stands behind the pieces of one chunk: its end, and the end of the body.
 void append_chunk_end(std::string& out, bool has_chunk, bool last, const TrailerPass& trailers) {
   if (has_chunk) out.append("\r\n");
@@ -18,9 +25,8 @@ void append_chunk_end(std::string& out, bool has_chunk, bool last, const Trailer
   out.append("0\r\n");
   if (trailers.fields != nullptr && !trailers.allowed.empty()) {
     for (const http::Field& field : *trailers.fields) {
-      const bool passes = std::ranges::any_of(
-          trailers.allowed, [&](const std::string& name) { return iequals(name, field.name); });
-      if (passes) out.append(field.name).append(": ").append(field.value).append("\r\n");
+      if (may_pass(field, trailers))
+        out.append(field.name).append(": ").append(field.value).append("\r\n");
     }
   }
   out.append("\r\n");

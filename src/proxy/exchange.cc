@@ -81,6 +81,11 @@ runtime::Task<void> Exchange::run() {
     co_return;
   }
   route_ = &generation_.route(index);
+  if (const auto& failure = transaction_.body().early_failure()) {
+    const http::RequestError error = failure->error;
+    co_await answer_problem(error);
+    co_return;
+  }
   const std::string_view hops = request.fields.value(http::FieldName::max_forwards);
   if (request.method == http::Method::options && parse_decimal(hops) == 0) {
     OwnResponse response;  // RFC 9110 §7.6.2: the last recipient answers by itself
@@ -98,11 +103,6 @@ runtime::Task<void> Exchange::run() {
     const Error error{ErrorType::proxy_loop_detected,
                       "the request has come through here too often"};
     co_await answer_error(error, std::nullopt);
-    co_return;
-  }
-  if (const auto& failure = transaction_.body().early_failure()) {
-    const http::RequestError error = failure->error;
-    co_await answer_problem(error);
     co_return;
   }
   if (!prepare()) {

@@ -107,7 +107,7 @@ runtime::Task<bool> Exchange::deliver(Attempt& attempt, std::string_view fallbac
 
   for (;;) {
     if (last) attempt.lease.answered();  // the client may ask again before write() has returned
-    transaction_.write(pieces, last, {&parser.trailers(), route_->config->trailers});
+    transaction_.write(pieces, last, {&parser.trailers(), route_->config->trailers, &head.fields});
     if (last) {
       // The upstream has done its part, however slowly the client takes the rest.
       attempt.settle(Breaker::Outcome::success);

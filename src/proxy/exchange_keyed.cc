@@ -33,6 +33,18 @@ policy::FingerprintInput fingerprint_input(const http::RequestHead& request,
           body};
 }
 
+/// True if Connection names the field that the key, or the principal, is in: it would be taken from
+/// under the upstream's eyes. Of the fields that it knows the parser refuses this by itself.
+bool is_taken_by_connection(const policy::IdempotencyOptions& options, const http::Fields& fields) {
+  const auto is_named = [&fields](std::string_view field) {
+    return http::lists_token(fields, http::FieldName::connection, field);
+  };
+  return is_named(options.header) ||
+         std::ranges::any_of(options.scope, [&](const policy::ScopeSource& source) {
+           return source.kind == policy::ScopeSource::Kind::header && is_named(source.header);
+         });
+}
+
 }  // namespace
 
 bool Exchange::wants_key() const {
@@ -80,6 +92,13 @@ policy::Scope Exchange::scope() const {
 
 runtime::Task<void> Exchange::keyed() {
   const policy::IdempotencyOptions& options = route_->config->idempotency;
+  if (is_taken_by_connection(options, transaction_.request().fields)) {
+    note_key("key_invalid");
+    const http::RequestError error{http::Problem::bad_request,
+                                   "Connection names a field that is meant for the far end"};
+    co_await answer_problem(error);
+    co_return;
+  }
   bool present = true;
   const Result<std::string, policy::KeyFault> key = find_key(present);
   const bool generate = !present && options.missing_key == policy::MissingKey::generate;

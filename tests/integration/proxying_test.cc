@@ -129,6 +129,24 @@ TEST_CASE("request trailers are dropped unless the route names them") {
   }
 }
 
+TEST_CASE("a trailer that Connection names is of this hop alone, both ways (RFC 9110 §7.6.1)") {
+  ScriptedUpstream app([](Exchange& exchange) {
+    exchange.send("HTTP/1.1 200 OK\r\nConnection: x-hop\r\nTransfer-Encoding: chunked\r\n\r\n" +
+                  chunk("body") + "0\r\nX-Hop: 1\r\nX-End: 2\r\n\r\n");
+  });
+  const Holdfast holdfast(
+      Setup{.endpoints = {app.url()}, .route = "trailers = [\"X-Hop\", \"X-End\"]"});
+  RawClient client = holdfast.client();
+  std::string head = chunked_post;
+  head.insert(head.size() - 2, "Connection: X-HOP\r\n");
+  client.send(head + chunk("body") + "0\r\nX-Hop: 1\r\nX-End: 2\r\n\r\n");
+  const Response response = client.read_response();
+  for (const Headers& trailers : {app.last_request().trailers, response.trailers}) {
+    CHECK_FALSE(trailers.has("X-Hop"));
+    CHECK(trailers.get("X-End") == "2");
+  }
+}
+
 TEST_CASE("response trailers that no route names are dropped and the body stays whole") {
   ScriptedUpstream app(chunked("body", "X-Checksum: 42\r\n"));
   const Holdfast holdfast(Setup{.endpoints = {app.url()}});

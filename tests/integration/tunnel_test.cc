@@ -1,4 +1,4 @@
-// Tunnels: what a route allows by `upgrade`, after a real 101.
+// Tunnels: what a route allows by `upgrade`, after a real 101 (RFC 9110 §7.8).
 #include "tests/support/suite.h"
 
 using namespace holdfast::testing;

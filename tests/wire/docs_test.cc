@@ -1,12 +1,15 @@
 // docs/wire.md and the cases tell the same: a case that a row names is there and has its status,
-// and no status that the cases know is missing.
+// no status that the cases know is missing, and a row of an RFC's section is held by something that
+// names the section.
 #include <doctest/doctest.h>
 
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <set>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tests/wire/wire_case.h"
@@ -40,15 +43,46 @@ std::vector<std::string> words_of(const std::string& cell) {
   return words;
 }
 
+/// The rows of the page's tables, without their headings. Those of the RFCs begin with a number.
+std::vector<std::string> rows_of_page(bool of_rfcs) {
+  std::ifstream page(HOLDFAST_SOURCE_DIR "/docs/wire.md");
+  REQUIRE(page.is_open());
+  std::vector<std::string> rows;
+  for (std::string line; std::getline(page, line);) {
+    const bool heading =
+        line.find("| cases |") != line.npos || line.find("| held by |") != line.npos;
+    if (!line.starts_with("| ") || heading) continue;
+    if (line.starts_with("| 91") == of_rfcs) rows.push_back(line);
+  }
+  return rows;
+}
+
+/// True if `text` names the section, given as "9112 6.3": "RFC 9110 8.6; RFC 9112 6.1, 6.3" does.
+bool names_section(const std::string& text, const std::string& section) {
+  const std::string rfc = section.substr(0, 4);
+  const std::string number = section.substr(5);
+  std::string of;
+  for (std::string word : words_of(text)) {
+    while (!word.empty() && std::string_view(",;:.)\"").find(word.back()) != std::string_view::npos)
+      word.pop_back();
+    if (word.starts_with("91") && word.size() == rfc.size()) of = word;
+    if (of == rfc && (word == number || word == "§" + number)) return true;
+  }
+  return false;
+}
+
+std::string text_of_test(const std::string& file) {
+  std::ifstream test(HOLDFAST_SOURCE_DIR "/tests/" + file);
+  REQUIRE_MESSAGE(test.is_open(), file);
+  return {std::istreambuf_iterator<char>(test), {}};
+}
+
 }  // namespace
 
 TEST_CASE("docs/wire.md says what the cases say") {
   const std::map<std::string, WireCase> cases = cases_by_id();
-  std::ifstream page(HOLDFAST_SOURCE_DIR "/docs/wire.md");
-  REQUIRE(page.is_open());
   std::set<int> documented = {404};  // in words
-  for (std::string line; std::getline(page, line);) {
-    if (!line.starts_with("| ") || line.find("| cases |") != line.npos) continue;
+  for (const std::string& line : rows_of_page(false)) {
     const std::vector<std::string> cells = cells_of(line);
     const bool refused = cells.size() == 4;
     const int status = refused ? std::stoi(cells[1]) : 0;
@@ -62,5 +96,29 @@ TEST_CASE("docs/wire.md says what the cases say") {
   for (const auto& [id, one] : cases) {
     CAPTURE(id);
     if (one.status) CHECK(documented.contains(*one.status));
+  }
+}
+
+TEST_CASE("what an RFC requires is held by a test that names the section") {
+  const std::map<std::string, WireCase> cases = cases_by_id();
+  const std::vector<std::string> rows = rows_of_page(true);
+  CHECK(rows.size() > 100);
+  for (const std::string& row : rows) {
+    CAPTURE(row);
+    const std::vector<std::string> cells = cells_of(row);
+    REQUIRE(cells.size() == 3);
+    const std::string section = cells[0].substr(1, cells[0].size() - 2);
+    bool named = false;
+    for (const std::string& holder : words_of(cells[2])) {
+      CAPTURE(holder);
+      if (holder.ends_with("_test.cc")) {
+        CHECK(names_section(text_of_test(holder), section));
+        named = true;
+        continue;
+      }
+      REQUIRE(cases.contains(holder));
+      named = named || names_section(cases.at(holder).source, section);
+    }
+    CHECK(named);
   }
 }

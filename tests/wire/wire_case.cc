@@ -134,6 +134,7 @@ std::vector<WireCase> read_cases(const std::string& file) {
     WireCase one;
     one.id = line.at("id");
     one.description = line.at("description");
+    one.source = line.at("source");
     if (!line.contains("load")) {
       read_client_side(one, line);
       read_upstream_side(one, line);

@@ -25,6 +25,7 @@ struct Segment {
 struct WireCase {
   std::string id;
   std::string description;
+  std::string source;  // what asks for it: a section of an RFC, mostly
 
   std::vector<Segment> segments;  // one, unless the table has `segments`
   bool in_segments = false;

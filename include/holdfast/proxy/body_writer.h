@@ -21,10 +21,12 @@ enum class BodyMode : std::uint8_t { none, length, chunked, until_close };
 
 using Pieces = std::span<const std::string_view>;
 
-/// Trailers as they came, and the names of those that may pass.
+/// Trailers as they came, the names of those that may pass, and the fields of their head: what
+/// Connection names there does not pass (RFC 9110 §7.6.1).
 struct TrailerPass {
   const http::Fields* fields = nullptr;
   std::span<const std::string> allowed;
+  const http::Fields* head = nullptr;
 };
 
 /// Sends `head` (may be empty) and then `pieces` of a body in that mode; `last` ends the body.

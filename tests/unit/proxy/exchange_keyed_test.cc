@@ -413,6 +413,25 @@ TEST_CASE("expected 100: given before the claim, not before a key that is wrong"
   CHECK(status_of(right->take()) == 201);
 }
 
+// RFC 9110 §7.6.1
+TEST_CASE("Connection does not take the key, or the principal, from under the upstream's eyes") {
+  proxy::Config config = keyed_route();
+  config.routes[0].idempotency.header = "X-Order-Key";
+  config.routes[0].idempotency.scope = {{policy::ScopeSource::Kind::header, "x-tenant"}};
+  KeyedFixture fixture(std::move(config));
+  const std::string fields = "X-Order-Key: k-1\r\nX-Tenant: t\r\n";
+  for (const char* named : {"x-order-key", "close, X-Order-Key", "X-TENANT"}) {
+    CAPTURE(named);
+    const std::string connection = "Connection: " + std::string(named) + "\r\n";
+    const auto client = fixture.client_sends(post("order", connection + fields));
+    CHECK(status_of(client->received()) == 400);
+  }
+  CHECK(fixture.store.asked.empty());
+  const auto client = fixture.client_sends(post("order", "Connection: X-Other\r\n" + fields));
+  fixture.upstream_answers(done);
+  CHECK(status_of(client->received()) == 201);
+}
+
 TEST_CASE("what the upstream says before its answer is passed on, and is no part of a replay") {
   KeyedFixture fixture;
   const auto client = fixture.client_sends(keyed_post());
