@@ -33,6 +33,23 @@ BodyMode response_body_mode(const http::Framing& framing, int client_minor_versi
   }
 }
 
+/// The upstream's end of a tunnel. However the tunnel is cut (a client that goes takes the whole
+/// exchange with it), the upstream must not take that for the client's FIN.
+class ResetUnlessClean {
+ public:
+  explicit ResetUnlessClean(net::Stream& stream) : stream_(stream) {}
+  ResetUnlessClean(const ResetUnlessClean&) = delete;
+  ResetUnlessClean& operator=(const ResetUnlessClean&) = delete;
+  ~ResetUnlessClean() {
+    if (!clean_) stream_.abort();
+  }
+  void set_clean() { clean_ = true; }
+
+ private:
+  net::Stream& stream_;
+  bool clean_ = false;
+};
+
 }  // namespace
 
 /// Passes the response on. False if it broke before a byte of it went to the client; `error` says
@@ -164,13 +181,18 @@ runtime::Task<void> Exchange::tunnel(Attempt& attempt) {
   transaction_.close_after();
   net::Stream& client = transaction_.stream();
   net::Stream& upstream = attempt.lease->stream();
+  ResetUnlessClean upstream_end(upstream);
   const bool ready = co_await transaction_.flush(limits.idle);
   if (!ready) {
     transaction_.cut();
     co_return;
   }
   const bool clean = co_await run_tunnel(client, upstream, limits, services_.context, tunnelled_);
-  if (!clean) transaction_.cut();
+  if (clean) {
+    upstream_end.set_clean();
+  } else {
+    transaction_.cut();
+  }
 }
 
 /// True if some fallback stands ready for what became of the attempts.

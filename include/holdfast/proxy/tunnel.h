@@ -1,8 +1,9 @@
 // A tunnel: bytes both ways between two streams after a 101 (or CONNECT), until both have ended.
 //
 // Contract: a FIN is passed on, and the other direction goes on until it ends too. A failure of
-// either stream, or `idle` of silence in both directions, ends the tunnel. Memory: one read in
-// flight each way.
+// either stream, or `idle` of silence in both directions, ends the tunnel; silent is who neither
+// sends nor takes anything. It closes nothing: who sees it cut resets both streams, lest one of
+// them takes a FIN for the other's last word. Memory: one read in flight each way.
 #pragma once
 
 #include <cstdint>

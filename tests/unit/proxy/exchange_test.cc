@@ -389,6 +389,29 @@ TEST_CASE("an upgrade that the route allows and the upstream grants becomes a tu
   CHECK(fixture.last().status == 101);
 }
 
+TEST_CASE("a tunnel that is cut ends in a reset on both sides: nobody takes it for a FIN") {
+  proxy::Config config = one_upstream();
+  config.routes[0].upgrade = {"websocket"};
+  config.routes[0].timeout.idle = 5s;
+  ProxyFixture fixture(config);
+  auto client = fixture.client_sends(get("/", "Connection: Upgrade\r\nUpgrade: websocket\r\n"));
+  fixture.upstream_answers("HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+  SUBCASE("by the client") {
+    client->reset();
+  }
+  SUBCASE("by the upstream") {
+    fixture.upstream().reset();
+  }
+  SUBCASE("for silence") {
+    fixture.world.pass(5s);
+  }
+  fixture.world.settle();
+  CHECK_FALSE(fixture.upstream().closed());
+  CHECK_FALSE(client->closed());
+  CHECK_FALSE(fixture.upstream().open());
+  CHECK_FALSE(client->open());
+}
+
 TEST_CASE("an upgrade that the route does not allow is asked of nobody") {
   ProxyFixture fixture;
   auto client = fixture.client_sends(get("/", "Connection: Upgrade\r\nUpgrade: websocket\r\n"));

@@ -91,6 +91,23 @@ TEST_CASE("only silence in both directions is silence") {
   CHECK(fixture.result() == 0);
 }
 
+TEST_CASE("who takes little at a time is not silent; who takes nothing any more is") {
+  for (const bool of_client : {true, false}) {
+    TunnelFixture fixture;
+    Peer& reader = of_client ? fixture.client : fixture.upstream;
+    reader.take_at_most(0);
+    (of_client ? fixture.upstream : fixture.client).send(std::string(1000, 'x'));
+    for (int i = 0; i < 10; ++i) {
+      fixture.world.pass(6s);
+      reader.take_at_most(10);
+    }
+    CHECK(fixture.result() == -1);
+    CHECK(reader.received().size() == 100);
+    fixture.world.pass(20s);
+    CHECK(fixture.result() == 0);
+  }
+}
+
 TEST_CASE("the deadline cuts it, however lively") {
   World clock;
   TunnelFixture fixture({10s, clock.now() + 3s});
