@@ -349,6 +349,11 @@ runtime::Task<void> Exchange::store_failed(Execution& execution) {
   services_.observer.key_event({KeyEvent::Kind::bypassed, route_->slot, store::name(kind),
                                 std::string_view(key_id_).substr(0, 12)});
   transaction_.body().give_back(execution.take_request_body());
+  if (execution.has_attempts()) {
+    // The time that the attempts under the key have taken is not given a second time.
+    const Duration left = execution.attempts().left_of_total();
+    client_deadline_ = std::min(client_deadline_.value_or(left), left);
+  }
   leave_execution();
   co_await proxied();
 }

@@ -60,7 +60,8 @@ Execution::Execution(Executions& executions, Generation& generation, const Route
       short_id_(hex(keyed.id).substr(0, 12)),
       changed_(executions.services_.context.timers) {
   generation_.pin();
-  upstream_honours_key = options_.upstream_honours_key;
+  // A generated key is holdfast's own: no upstream has it to deduplicate by.
+  upstream_honours_key = options_.upstream_honours_key && !keyed_.generated;
 }
 
 Execution::~Execution() {
@@ -196,7 +197,7 @@ runtime::Task<void> Execution::execute() {
     co_await take_answer();
   } else if (refusal_ && !attempts_->sent()) {
     co_await peek();  // whoever has the key now, this is what became of it
-  } else if (attempts_->sent()) {
+  } else if (attempts_->sent() || may_have_run()) {
     reason_ = unknown_reason(*result.error);
     co_await mark_unknown(reason_);
     settle(Outcome::unknown);
@@ -249,7 +250,7 @@ runtime::Task<void> Execution::record_answer() {
   const bool retry_after = head.fields.has(http::FieldName::retry_after);
   const Outcome outcome = reason_.empty() ? Outcome::answered : Outcome::streaming;
   const bool recorded = policy::is_recorded(options_.record, head.status, retry_after);
-  if (!recorded && attempts_->doubtful()) {
+  if (!recorded && (attempts_->doubtful() || may_have_run())) {
     co_await mark_unknown("reset");  // refused now, but an earlier attempt may have run
     settle(outcome);
     co_return;
@@ -324,7 +325,7 @@ policy::Operation Execution::operation(Command command) const {
   // A generated key lives from its completion; until then as long as its execution may.
   wish.ttl =
       milliseconds(keyed_.generated ? options_.max_execution + options_.lease : options_.ttl);
-  wish.reexecute = options_.on_unknown == policy::OnUnknown::reexecute;
+  wish.reexecute = options_.on_unknown == policy::OnUnknown::reexecute && !keyed_.generated;
   return wish;
 }
 
@@ -476,7 +477,8 @@ runtime::Task<void> Execution::abandon() {
 }
 
 runtime::Task<void> Execution::give_up_key() {
-  const bool ran = attempts_ && (attempts_->sent() || attempts_->outcome().has_response());
+  const bool ran =
+      may_have_run() || (attempts_ && (attempts_->sent() || attempts_->outcome().has_response()));
   if (ran) {
     reason_ = "shutdown";
     co_await mark_unknown(reason_);

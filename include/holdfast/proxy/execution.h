@@ -122,6 +122,8 @@ class Execution final : private Keeper {
   policy::Operation completion(policy::Command command) const;
   policy::Operation tombstone(std::string_view reason) const;
   std::shared_ptr<const SharedAnswer> shared_answer() const;
+  /// Earlier than this: it was claimed of an owner whose outcome nobody knows.
+  bool may_have_run() const { return attempt_ > 1; }
   void settle(Outcome outcome);
   void let_go();
   void tell(KeyEvent::Kind kind, std::string_view reason = {}) const;

@@ -330,6 +330,51 @@ TEST_CASE("an upstream that honours the key: per_try cuts an attempt, and the ne
   CHECK(fixture.state() == "completed");
 }
 
+TEST_CASE("a key that may have run stays unknown when its next attempt is not sent or refused") {
+  proxy::Config config = honoured();
+  config.routes[0].retry.attempts = 1;
+  KeyedFixture fixture(config);
+  const auto first = fixture.client_sends(keyed_post());
+  fixture.upstream().reset();
+  fixture.world.pass(100ms);
+  CHECK(field_of(first->received(), "Idempotency-Status") == "outcome-unknown");
+  SUBCASE("not sent") {
+    fixture.network.script("10.0.0.1:80", {ConnectOutcome::Kind::fail});
+    const auto second = fixture.client_sends(keyed_post());
+    fixture.world.pass(100ms);
+    CHECK(field_of(second->received(), "Idempotency-Status") == "outcome-unknown");
+  }
+  SUBCASE("refused") {
+    const auto second = fixture.client_sends(keyed_post());
+    fixture.upstream_answers(answer(429, "later"));
+    CHECK(status_of(second->received()) == 429);
+  }
+  CHECK(fixture.state() == "unknown");
+  const auto other = fixture.client_sends(keyed_post("another order"));
+  CHECK(status_of(other->received()) == 422);
+}
+
+TEST_CASE("a generated key is no upstream's to honour: what may have run is not sent again") {
+  proxy::Config config = honoured();
+  config.routes[0].idempotency.missing_key = policy::MissingKey::generate;
+  config.routes[0].retry.on = conditions({"reset", "5xx"});
+  KeyedFixture fixture(config);
+  const std::string request = post("order", "Authorization: alice\r\n");
+  const auto client = fixture.client_sends(request);
+  SUBCASE("after a reset") {
+    fixture.upstream().reset();
+    fixture.world.pass(1s);
+    CHECK(field_of(client->received(), "Idempotency-Status") == "outcome-unknown");
+    const auto again = fixture.client_sends(request);
+    CHECK(status_of(again->received()) == 409);
+  }
+  SUBCASE("after a failure") {
+    fixture.upstream_answers(answer(500, "no"));
+    CHECK(status_of(client->received()) == 500);
+  }
+  CHECK(fixture.starts() == 1);
+}
+
 TEST_CASE("a refusal after an attempt that may have run frees nothing") {
   proxy::Config config = honoured();
   KeyedFixture fixture(config);

@@ -102,6 +102,23 @@ TEST_CASE("it cannot be renewed: nothing is sent, and the key is given back") {
   CHECK(status_word(*fixture.client) == (open ? "bypassed" : "store-unavailable"));
 }
 
+TEST_CASE("open: what the attempts under the key have taken of the total is not given again") {
+  proxy::Config config = keyed_route();
+  config.routes[0].idempotency.on_store_error = policy::OnStoreFailure::open;
+  config.routes[0].timeout.total = 1s;
+  config.routes[0].timeout.connect = 5s;
+  OldClaim fixture(config);
+  fixture.network.script("10.0.0.1:80", {});
+  fixture.network.script("10.0.0.1:80", {ConnectOutcome::Kind::silence});
+  fixture.store.script(Command::renew, ScriptedStore::fails(Kind::timeout, 500ms));
+  fixture.world.pass(8100ms);
+  CHECK(fixture.network.connects.size() == 2);
+  CHECK(fixture.client->received().empty());
+  fixture.world.pass(450ms);
+  CHECK(status_of(fixture.client->received()) == 504);
+  CHECK(status_word(*fixture.client) == "bypassed");
+}
+
 TEST_CASE("the client leaves while it is renewed: nothing is sent") {
   OldClaim fixture;
   fixture.store.script(Command::renew, ScriptedStore::late(1s));
