@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "tests/sim/reading.h"
+
 namespace holdfast::sim {
 namespace {
 
@@ -32,22 +34,30 @@ Duration bound(const Scenario& scenario, const Question& question) {
 
 }  // namespace
 
-std::string Question::text() const {
+std::string Question::head() const {
   std::string text = method + " " + path + " HTTP/1.1\r\nHost: a.test\r\n";
   text.append("X-Number: ").append(std::to_string(number)).append("\r\n");
+  text.append("X-Request-Id: ").append(std::to_string(number)).append("\r\n");
   if (!who.empty()) text.append("Authorization: ").append(who).append("\r\n");
   if (!key.empty()) text.append("Idempotency-Key: ").append(key).append("\r\n");
   if (deadline) {
     text.append(deadline_field).append(": ").append(std::to_string(*deadline)).append("\r\n");
   }
+  if (upgrades) text.append("Connection: Upgrade\r\nUpgrade: websocket\r\n");
   if (expects) text.append("Expect: 100-continue\r\n");
   if (chunked) {
-    text.append("Transfer-Encoding: chunked\r\n\r\n");
-    for (const char c : body) text.append("1\r\n").append(1, c).append("\r\n");
-    return text.append("0\r\n\r\n");
+    text.append("Transfer-Encoding: chunked\r\n");
+  } else if (!body.empty()) {
+    text.append("Content-Length: ").append(std::to_string(body.size())) += "\r\n";
   }
-  if (!body.empty()) text.append("Content-Length: ").append(std::to_string(body.size())) += "\r\n";
-  return text.append("\r\n").append(body);
+  return text.append("\r\n");
+}
+
+std::string Question::text() const {
+  std::string text = head();
+  if (!chunked) return text.append(body);
+  for (const char c : body) text.append("1\r\n").append(1, c).append("\r\n");
+  return text.append("0\r\n\r\n");
 }
 
 Question keyed_question(std::uint64_t key, const std::string& who) {
@@ -64,6 +74,7 @@ Question draw_question(const Scenario& scenario, Chance& chance) {
     const auto keys = static_cast<std::uint64_t>(scenario.hot_keys);
     question = keyed_question(chance.below(keys), chance.percent(85) ? "alice" : "bob");
     if (chance.percent(5)) question.body[7] = '2';
+    if (chance.percent(scenario.keyless_percent)) question.key.clear();
   } else {
     constexpr const char* methods[] = {"GET", "GET", "GET", "GET", "HEAD", "PUT", "POST", "POST"};
     question.method = methods[chance.below(std::size(methods))];
@@ -71,8 +82,10 @@ Question draw_question(const Scenario& scenario, Chance& chance) {
     const bool bodiless = question.method == "GET" || question.method == "HEAD";
     if (!bodiless) question.body = std::string(1 + chance.below(3000), 'b');
   }
+  question.upgrades = question.method == "GET" && chance.percent(scenario.upgrade_percent);
   question.chunked = question.body.size() < 200 && !question.body.empty() && chance.percent(30);
   question.expects = !question.body.empty() && chance.percent(10);
+  question.waits = question.expects && chance.percent(60);
   const bool hurries = !scenario.plain_route().timeout.deadline_header.empty();
   if (hurries && chance.percent(50)) question.deadline = chance.below(400);
   return question;
@@ -96,7 +109,7 @@ Client::~Client() {
 void Client::begin() {
   manner_ = chance_.percent(25) ? Manner::pipelining : Manner::polite;
   if (chance_.percent(scenario_.rude_percent)) {
-    manner_ = chance_.one_of({Manner::slow_writer, Manner::slow_reader, Manner::deaf,
+    manner_ = chance_.one_of({Manner::slow_writer, Manner::slow_reader, Manner::sips, Manner::deaf,
                               Manner::stalls, Manner::aborts, Manner::half_closes, Manner::leaves});
   }
   latency_ = chance_.between(0us, scenario_.client_latency);
@@ -104,6 +117,7 @@ void Client::begin() {
   if (chance_.percent(30)) piece_ = 1 + chance_.below(200);
   for (std::uint64_t n = chance_.number(1, 4); n > 0; --n) {
     to_ask_.push_back(draw_question(scenario_, chance_));
+    if (to_ask_.back().upgrades) break;  // what comes behind it would be the tunnel's
   }
   adopt_manner();
   send_next();
@@ -121,6 +135,9 @@ void Client::adopt_manner() {
     case Manner::slow_reader:
       peer_->take_at_most(chance_.below(500));
       world_.schedule(when, [peer = peer_] { peer->take_everything(); });
+      break;
+    case Manner::sips:
+      read_in_sips(world_, peer_, chance_, 150ms);
       break;
     case Manner::deaf:
       peer_->take_at_most(chance_.below(300));
@@ -152,6 +169,14 @@ void Client::send_next() {
                  .connection = connection_});
     const std::string text = asked.question.text();
     const bool stops = to_ask_.empty() && (manner_ == Manner::stalls || manner_ == Manner::leaves);
+    if (asked.question.deadline) ledger_.hurries(asked.question.number, *asked.question.deadline);
+    if (asked.question.waits && manner_ == Manner::polite) {
+      send(asked, asked.question.head().size());
+      asked.withheld = true;
+      asked.sent = after(world_.now(), latency_);
+      waiting_.push_back(std::move(asked));
+      return;
+    }
     // Enough of it that its method can be known: an answer to a HEAD has no body.
     send(asked, stops ? chance_.number(8, text.size() - 1) : text.size());
     waiting_.push_back(std::move(asked));
@@ -165,10 +190,12 @@ void Client::send(Asked& asked, std::size_t bytes) {
   const std::size_t piece = slowly ? 1 + text.size() / 6 : piece_;
   const bool last = to_ask_.empty();
   if (!slowly) {
+    if (scenario_.reorders) peer_->set_latency(chance_.between(0us, latency_));
     peer_->send_in_pieces(text, piece);
     if (bytes == whole.size()) asked.sent = after(world_.now(), latency_);
     const bool finishes = last && (manner_ == Manner::half_closes || manner_ == Manner::leaves);
     if (finishes) peer_->finish();
+    finished_ = finishes;
     return;
   }
   written_ = std::max(written_, world_.now());
@@ -180,6 +207,7 @@ void Client::send(Asked& asked, std::size_t bytes) {
 }
 
 void Client::read() {
+  if (tunnel_) return tunnel_->read();
   reader_.feed(peer_->take());
   while (!over_ && !waiting_.empty()) {
     if (!head_seen_ && reader_.has_head()) {
@@ -189,10 +217,16 @@ void Client::read() {
     const auto answer = reader_.next(waiting_.front().question.method == "HEAD");
     if (!answer) break;
     head_seen_ = false;
-    if (answer->status() / 100 == 1) continue;
+    const bool switched = answer->status() == 101;
+    if (answer->status() / 100 == 1 && !switched) {
+      if (answer->status() == 100) told_to_continue(waiting_.front());
+      continue;
+    }
     const Asked asked = std::move(waiting_.front());
     waiting_.pop_front();
     answered(asked, *answer);
+    if (switched) return switch_protocols(asked, *answer);
+    if (asked.withheld) give_up_body(asked);
     if (waiting_.empty()) send_next();
   }
   if (over_) return;
@@ -210,17 +244,40 @@ void Client::read() {
   lose_all(peer_->was_reset() ? "reset" : "closed");
 }
 
+/// It asked for that, once, and sends what it has withheld.
+void Client::told_to_continue(Asked& asked) {
+  if (!asked.question.expects || std::exchange(asked.continued, true)) {
+    ledger_.violated("wire", "#" + std::to_string(asked.question.number) +
+                                 " was told to continue and did not ask for it");
+  }
+  if (!std::exchange(asked.withheld, false)) return;
+  peer_->send_in_pieces(asked.question.text().substr(asked.question.head().size()), piece_);
+  asked.sent = after(world_.now(), latency_);
+}
+
+/// Its answer came first: the body need not go out if the connection ends, else it must.
+void Client::give_up_body(const Asked& asked) {
+  if (chance_.percent(50)) {
+    to_ask_.clear();
+    over_ = finished_ = true;
+    return peer_->finish();
+  }
+  peer_->send_in_pieces(asked.question.text().substr(asked.question.head().size()), piece_);
+}
+
 void Client::answered(const Asked& asked, const Message& answer) {
   const Question& question = asked.question;
   ledger_.heard(answer.status());
   const std::string_view state = answer.field("Idempotency-Status");
   const bool own_problem = state.empty() && answer.number("X-Run") == 0;
-  if (asked.sent == never && own_problem && (answer.status() == 400 || answer.status() == 408)) {
+  const bool late = asked.sent == never || question.waits;  // ... for what it was told
+  if (late && own_problem && (answer.status() == 400 || answer.status() == 408)) {
     return lose(asked, "refused: it did not come whole");
   }
-  // What a fallback's upstream did, it did without the key.
+  // What a fallback's upstream did, it did without the key; so did who was sent on without a store.
   const Run* run = ledger_.run(answer.number("X-Run"));
-  const bool without_key = state == "not-executed" && run != nullptr && run->key.empty();
+  const bool at_fallback = state == "not-executed" && run != nullptr && run->key.empty();
+  const bool without_key = at_fallback || state == "bypassed";
   const std::string key = without_key ? "" : question.identity();
   ledger_.add({.kind = Event::Kind::receive,
                .key = key,
@@ -232,13 +289,32 @@ void Client::answered(const Asked& asked, const Message& answer) {
                .head = std::string(answer.field("X-Kept")),
                .body = answer.body,
                .connection = connection_});
-  if (answer.word(0) != "HTTP/1.1" || answer.status() < 200) {
+  const bool final = answer.status() >= 200 || answer.status() == 101;
+  if (answer.word(0) != "HTTP/1.1" || !final) {
     ledger_.violated("wire", "an answer without a status line: " + answer.head.substr(0, 40));
   }
+  served_ = run != nullptr && !run->at_backup;
+  judge_state(question, state);
   if (key.empty()) judge(question, answer);
 }
 
-/// An answer to a request without a key: its own upstream's, or one of holdfast's.
+/// What is said of the key is what this route may say.
+void Client::judge_state(const Question& question, std::string_view state) {
+  const std::string who = "#" + std::to_string(question.number);
+  const bool keyless = question.path == keyed_path && question.key.empty();
+  const auto missing = scenario_.keys().missing_key;
+  if (keyless && missing == policy::MissingKey::pass && !state.empty()) {
+    ledger_.violated("keys", who + " had none and was told " + std::string(state));
+  }
+  if (keyless && missing == policy::MissingKey::reject && state != "key-missing") {
+    ledger_.violated("keys", who + " had none and was not refused");
+  }
+  if (scenario_.fails_open() ? state == "store-unavailable" : state == "bypassed") {
+    ledger_.violated("keys", who + " was told " + std::string(state));
+  }
+}
+
+/// An answer to a request without a key of the client's: its own upstream's, or one of holdfast's.
 void Client::judge(const Question& question, const Message& answer) {
   const std::string who = "#" + std::to_string(question.number);
   const bool head_only = question.method == "HEAD";
@@ -251,12 +327,21 @@ void Client::judge(const Question& question, const Message& answer) {
     return;
   }
   const Run* run = ledger_.run(number);
-  if (run == nullptr || run->request != question.number) {
+  if (run == nullptr || !may_be_told(question, answer, *run)) {
     return ledger_.violated("answers", who + " has another request's");
   }
   const bool same = run->answered && run->status == answer.status() &&
                     (head_only ? answer.body.empty() : answer.body == run->body);
   if (!same) ledger_.violated("answers", who + " has another one than was given");
+}
+
+/// Its own run; or, of a generated key, that of a request which nobody can tell from it.
+bool Client::may_be_told(const Question& question, const Message& answer, const Run& run) const {
+  if (run.request == question.number) return true;
+  const std::string_view state = answer.field("Idempotency-Status");
+  const bool shared = state == "replayed" || state == "released";
+  return scenario_.generates_keys() && question.path == keyed_path && shared &&
+         run.content == question.content();
 }
 
 void Client::judge_time(const Asked& asked) {
@@ -271,6 +356,22 @@ void Client::judge_time(const Asked& asked) {
 bool Client::is_fast_reader() const {
   return manner_ == Manner::polite || manner_ == Manner::pipelining ||
          manner_ == Manner::half_closes;
+}
+
+/// What it has asked for behind this nobody will answer.
+void Client::switch_protocols(const Asked& asked, const Message& answer) {
+  if (!asked.question.upgrades || !scenario_.allows_tunnels()) {
+    ledger_.violated("tunnel",
+                     "#" + std::to_string(asked.question.number) + " did not ask for one");
+  }
+  to_ask_.clear();
+  lose_all("switched");
+  ledger_.tunnel(answer.number("X-Run")).client.finished = finished_;
+  tunnel_ =
+      std::make_unique<TunnelEnd>(world_, scenario_, ledger_, chance_.below(~0ULL), peer_,
+                                  ledger_.tunnel(answer.number("X-Run")), TunnelEnd::Side::client,
+                                  ledger_.asked(asked.question.number));
+  tunnel_->begin(reader_.rest());
 }
 
 void Client::lose_all(std::string_view fault) {
@@ -288,6 +389,9 @@ void Client::lose(const Asked& asked, std::string_view fault) {
 }
 
 void Client::must_be_over() {
+  if (tunnel_ && !tunnel_->is_over() && peer_->open()) {
+    ledger_.violated("tunnel", "a tunnel has no end");
+  }
   if (!waiting_.empty() && peer_->closed()) lose_all("closed");  // it never read to the end
   if (!waiting_.empty() && peer_->was_reset()) lose_all("reset");
   for (const Asked& asked : waiting_) {

@@ -17,6 +17,7 @@
 #include "tests/sim/ledger.h"
 #include "tests/sim/message.h"
 #include "tests/sim/scenario.h"
+#include "tests/sim/tunnel.h"
 #include "tests/support/fake_network.h"
 
 namespace holdfast::sim {
@@ -31,10 +32,14 @@ struct Question {
   std::string body = {};
   bool chunked = false;
   std::optional<std::uint64_t> deadline = {};  // milliseconds
-  bool expects = false;                        // 100 (Continue), and sends its body all the same
+  bool expects = false;                        // 100 (Continue)
+  bool waits = false;                          // ... and sends its body when it was told to
+  bool upgrades = false;                       // to a WebSocket
 
   std::string identity() const { return key.empty() ? "" : who + ":" + key; }
+  std::string content() const { return who + " " + payload(); }
   std::string payload() const { return method + " " + path + " " + key + " " + body; }
+  std::string head() const;
   std::string text() const;
 };
 Question draw_question(const Scenario& scenario, Chance& chance);
@@ -54,6 +59,8 @@ class Client {
   /// Sends this, politely, instead.
   void ask(Question question);
   void must_be_over();
+  /// True if its last answer was the upstream's.
+  bool was_served() const { return served_; }
   /// Ends the connection.
   void leave();
 
@@ -63,6 +70,7 @@ class Client {
     pipelining,
     slow_writer,
     slow_reader,
+    sips,         // reads a little at a time
     deaf,         // reads nothing from some point on
     stalls,       // within a request
     aborts,       // RST at some moment
@@ -73,6 +81,8 @@ class Client {
     Question question;
     TimePoint sent = never;  // its last byte; of what is sent slowly or in part nobody knows
     bool first = false;
+    bool withheld = false;   // its body, until it is told to continue
+    bool continued = false;  // it was told to
   };
 
   void send_next();
@@ -80,9 +90,14 @@ class Client {
   void send(Asked& asked, std::size_t bytes);
   void adopt_manner();
   void read();
+  void told_to_continue(Asked& asked);
+  void give_up_body(const Asked& asked);
   void answered(const Asked& asked, const Message& answer);
+  void switch_protocols(const Asked& asked, const Message& answer);
   void lose(const Asked& asked, std::string_view fault);
   void judge(const Question& question, const Message& answer);
+  void judge_state(const Question& question, std::string_view state);
+  bool may_be_told(const Question& question, const Message& answer, const Run& run) const;
   void judge_time(const Asked& asked);
   void lose_all(std::string_view fault);
   bool is_fast_reader() const;
@@ -101,8 +116,11 @@ class Client {
   std::deque<Question> to_ask_;
   std::deque<Asked> waiting_;
   bool head_seen_ = false;
+  bool served_ = false;
+  bool finished_ = false;  // it has sent FIN
   bool begun_ = false;
   bool over_ = false;
+  std::unique_ptr<TunnelEnd> tunnel_;
 };
 
 }  // namespace holdfast::sim

@@ -34,6 +34,7 @@ void describe(std::ostream& out, const testing::Event& event) {
 }  // namespace
 
 void Ledger::add(testing::Event event) {
+  if (event.kind == testing::Event::Kind::send) asked_[event.request] = world_.now();
   event.at = std::chrono::duration_cast<decltype(event.at)>(elapsed());
   lines_.push_back({elapsed(), events_.size(), ""});
   events_.push_back(std::move(event));
@@ -60,9 +61,16 @@ const Run* Ledger::run(std::uint64_t number) const {
   return found == runs_.end() ? nullptr : &found->second;
 }
 
-int Ledger::starts_of(std::uint64_t request) const {
-  return static_cast<int>(
-      std::ranges::count_if(runs_, [&](const auto& run) { return run.second.request == request; }));
+int Ledger::runs_of(std::uint64_t request) const {
+  return static_cast<int>(std::ranges::count_if(runs_, [&](const auto& entry) {
+    const Run& run = entry.second;
+    return run.request == request && !(run.of_keyed_route && run.refused);
+  }));
+}
+
+bool Ledger::was_bypassed(std::uint64_t request) const {
+  const auto found = outcomes_.find(request);
+  return found != outcomes_.end() && found->second == "bypassed";
 }
 
 void Ledger::compare_counts() {

@@ -3,13 +3,19 @@
 #include <algorithm>
 #include <utility>
 
+#include "tests/sim/message.h"
+
 namespace holdfast::sim {
 
 using policy::BreakerState;
 
-Monitor::Monitor(const test::World& world, const Scenario& scenario, Ledger& ledger,
-                 std::string process)
-    : world_(world), scenario_(scenario), ledger_(ledger), process_(std::move(process)) {}
+Monitor::Monitor(const test::World& world, const NameServer& names, const Scenario& scenario,
+                 Ledger& ledger, std::string process)
+    : world_(world),
+      name_server_(names),
+      scenario_(scenario),
+      ledger_(ledger),
+      process_(std::move(process)) {}
 
 proxy::Slot Monitor::slot(std::string_view name) {
   const auto found = std::ranges::find(names_, name);
@@ -24,10 +30,20 @@ void Monitor::violated(std::string_view rule, const std::string& what) {
 
 // -- the breaker
 
+std::vector<Monitor::Period>& Monitor::periods_of(proxy::Slot upstream) {
+  std::vector<Period>& periods = periods_[upstream];
+  if (periods.empty()) periods.emplace_back();
+  return periods;
+}
+
+BreakerState Monitor::state_of(std::string_view upstream) {
+  return periods_of(slot(upstream)).back().state;
+}
+
 void Monitor::breaker_moved(proxy::Slot upstream, std::string_view name,
                             policy::Breaker::Transition moved) {
-  std::vector<Period>& periods = periods_[upstream];
-  const BreakerState before = periods.empty() ? BreakerState::closed : periods.back().state;
+  std::vector<Period>& periods = periods_of(upstream);
+  const Period& last = periods.back();
   const auto is = [&](BreakerState from, BreakerState to) {
     return moved.from == from && moved.to == to;
   };
@@ -38,27 +54,76 @@ void Monitor::breaker_moved(proxy::Slot upstream, std::string_view name,
   const std::string words =
       std::string(policy::name(moved.from)) + " > " + std::string(policy::name(moved.to));
   ledger_.note(process_ + ": breaker of " + std::string(name) + " " + words);
-  if (!legal || moved.from != before) violated("breaker", "went " + words);
+  if (!legal || moved.from != last.state) violated("breaker", "went " + words);
+  const std::string its_name(name);
+  const policy::BreakerOptions& options = scenario_.config.upstreams.at(its_name).breaker;
+  if (is(BreakerState::closed, BreakerState::open)) check_opening(last, options, its_name);
+  if (is(BreakerState::half_open, BreakerState::closed)) check_closing(last, options, its_name);
   periods.push_back({moved.to, world_.now()});
+}
+
+/// It opens for as many calls as its options ask for, and not for fewer.
+void Monitor::check_opening(const Period& closed, const policy::BreakerOptions& options,
+                            const std::string& upstream) {
+  const int least =
+      std::min(options.min_requests, options.consecutive_failures.value_or(options.min_requests));
+  if (closed.recorded >= least) return;
+  violated("breaker", upstream + " opened after " + std::to_string(closed.recorded) + " attempts");
+}
+
+/// It closes after as many probes as its options ask for, of which one at least was fast.
+void Monitor::check_closing(const Period& half_open, const policy::BreakerOptions& options,
+                            const std::string& upstream) {
+  const std::vector<Span>& probes = half_open.attempts;
+  if (probes.size() < static_cast<std::size_t>(options.half_open_requests)) {
+    violated("breaker", upstream + " closed after " + std::to_string(probes.size()) + " probes");
+  }
+  const auto slow = [&](const Span& probe) { return probe.to - probe.from > *options.slow_call; };
+  if (options.slow_call && std::ranges::all_of(probes, slow)) {
+    violated("breaker", upstream + " closed after slow probes");
+  }
 }
 
 void Monitor::attempt_finished(const proxy::AttemptRecord& record) {
   ++attempts_;
   const TimePoint began = world_.now() - record.duration;
   const std::string& upstream = names_[record.upstream];
-  std::vector<Period>& periods = periods_[record.upstream];
+  const policy::BreakerOptions& options = scenario_.config.upstreams.at(upstream).breaker;
+  const bool nameless =
+      record.error == ErrorType::dns_error || record.error == ErrorType::dns_timeout;
+  if (nameless && name_server_.knew_all(process_, upstream, began)) {
+    violated("names", "an attempt at " + upstream + " did not use the last good answer");
+  }
+  std::vector<Period>& periods = periods_of(record.upstream);
   const auto after_it =
       std::ranges::find_if(periods, [&](const Period& period) { return period.since > began; });
-  if (after_it == periods.begin()) return;
   Period& period = *std::prev(after_it);
   // What began at the very moment of the opening may have been admitted before it.
   if (period.state == BreakerState::open && period.since < began) {
     violated("breaker", "an attempt at " + upstream + " began while it was open");
   }
+  if (period.had_to_open && *period.had_to_open < began) {
+    violated("breaker", "an attempt at " + upstream + " began when it should have been open");
+  }
+  if (options.enabled && after_it == periods.end()) count(period, record, options);
   if (period.state != BreakerState::half_open) return;
   period.attempts.push_back({began, world_.now()});
-  check_probes(period, scenario_.config.upstreams.at(upstream).breaker.half_open_requests,
-               upstream);
+  check_probes(period, options.half_open_requests, upstream);
+}
+
+/// Nothing but failures, without a success between them, and enough of them in a row: it opens.
+void Monitor::count(Period& period, const proxy::AttemptRecord& record,
+                    const policy::BreakerOptions& options) {
+  ++period.recorded;
+  const bool failed = !record.error && options.failures.matches_status(record.status);
+  // With a body it may have been the client that failed.
+  const bool bodiless = record.method == http::Method::get || record.method == http::Method::head;
+  period.only_failures = period.only_failures && failed;
+  if (failed && bodiless) ++period.failures;
+  const bool must_open = period.state == BreakerState::closed && period.only_failures &&
+                         options.consecutive_failures &&
+                         period.failures >= *options.consecutive_failures;
+  if (must_open && !period.had_to_open) period.had_to_open = world_.now();
 }
 
 void Monitor::check_probes(const Period& period, int most, const std::string& upstream) {
@@ -77,7 +142,11 @@ void Monitor::check_probes(const Period& period, int most, const std::string& up
 void Monitor::exchange_finished(const proxy::ExchangeRecord& record) {
   ledger_.told(record.status);
   attempts_told_ += record.attempts;
-  if (!record.idempotency.empty()) ++keyed_exchanges_;
+  if (!record.idempotency.empty()) {
+    ++keyed_exchanges_;
+    ledger_.outcome(number_in(record.request_id), record.idempotency);
+  }
+  if (record.idempotency == "bypassed") ++bypassed_exchanges_;
   if (record.upstream.empty()) return;
   ++exchanges_;
   const auto& routes = scenario_.config.routes;
@@ -90,6 +159,7 @@ void Monitor::exchange_finished(const proxy::ExchangeRecord& record) {
 
 void Monitor::key_event(const proxy::KeyEvent& event) {
   if (event.kind == proxy::KeyEvent::Kind::unrecorded) ledger_.unrecorded(event.id);
+  if (event.kind == proxy::KeyEvent::Kind::bypassed) ++bypasses_;
   constexpr std::string_view kinds[] = {"released",     "unknown",      "tombstone",
                                         "fenced",       "bypassed",     "unrecorded",
                                         "commit retry", "renew failed", "jwt scope"};
@@ -121,6 +191,10 @@ void Monitor::conclude(bool crashed) {
   if (key_outcomes_ != keyed_exchanges_) {
     violated("metrics", std::to_string(key_outcomes_) + " outcomes of " +
                             std::to_string(keyed_exchanges_) + " keyed requests");
+  }
+  if (bypasses_ != bypassed_exchanges_) {
+    violated("metrics", std::to_string(bypasses_) + " bypasses counted of " +
+                            std::to_string(bypassed_exchanges_));
   }
   // An execution that goes on without its client makes attempts that no exchange tells of.
   if (scenario_.keyed_percent == 0 && attempts_told_ != attempts_) {

@@ -6,20 +6,25 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "holdfast/proxy/observer.h"
 #include "tests/sim/ledger.h"
+#include "tests/sim/names.h"
 #include "tests/sim/scenario.h"
 
 namespace holdfast::sim {
 
 class Monitor final : public proxy::Observer {
  public:
-  Monitor(const test::World& world, const Scenario& scenario, Ledger& ledger, std::string process);
+  Monitor(const test::World& world, const NameServer& names, const Scenario& scenario,
+          Ledger& ledger, std::string process);
 
+  /// What its transitions have made of the breaker of that upstream.
+  policy::BreakerState state_of(std::string_view upstream);
   /// The process has ended; `crashed`: without having finished what it did.
   void conclude(bool crashed);
 
@@ -50,14 +55,26 @@ class Monitor final : public proxy::Observer {
   struct Period {
     policy::BreakerState state = policy::BreakerState::closed;
     TimePoint since = TimePoint::min();
-    std::vector<Span> attempts = {};
+    std::vector<Span> attempts = {};  // of a half-open one
+    int recorded = 0;                 // attempts that began and ended in it
+    int failures = 0;                 // ... of them, without a body, with a failure's status
+    bool only_failures = true;
+    std::optional<TimePoint> had_to_open = {};
   };
 
+  std::vector<Period>& periods_of(proxy::Slot upstream);
   proxy::Slot slot(std::string_view name);
   void violated(std::string_view rule, const std::string& what);
+  void count(Period& period, const proxy::AttemptRecord& record,
+             const policy::BreakerOptions& options);
+  void check_opening(const Period& closed, const policy::BreakerOptions& options,
+                     const std::string& upstream);
+  void check_closing(const Period& half_open, const policy::BreakerOptions& options,
+                     const std::string& upstream);
   void check_probes(const Period& period, int most, const std::string& upstream);
 
   const test::World& world_;
+  const NameServer& name_server_;
   const Scenario& scenario_;
   Ledger& ledger_;
   const std::string process_;
@@ -70,6 +87,8 @@ class Monitor final : public proxy::Observer {
   int retries_ = 0;
   int keyed_exchanges_ = 0;
   int key_outcomes_ = 0;
+  int bypassed_exchanges_ = 0;
+  int bypasses_ = 0;
 };
 
 }  // namespace holdfast::sim

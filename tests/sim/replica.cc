@@ -1,5 +1,8 @@
 #include "tests/sim/replica.h"
 
+#include <algorithm>
+#include <map>
+#include <optional>
 #include <utility>
 
 namespace holdfast::sim {
@@ -11,10 +14,11 @@ constexpr Duration cut_patience = 8 * store_timeout;
 }  // namespace
 
 struct Replica::Worker {
-  Worker(runtime::Context& context, test::FakeNetwork& network, proxy::SharedUpstreams& upstreams,
-         proxy::KeyBoard& board, Monitor& monitor, std::unique_ptr<store::Store> opened,
-         std::string name)
-      : services{context, network, network, monitor, upstreams, {}},
+  Worker(runtime::Context& context, std::unique_ptr<NameServer::Reach> network,
+         proxy::SharedUpstreams& upstreams, proxy::KeyBoard& board, Monitor& monitor,
+         std::unique_ptr<store::Store> opened, std::string name)
+      : reach(std::move(network)),
+        services{context, *reach, *reach, monitor, upstreams, {}},
         proxy(services),
         store(std::move(opened)),
         executions(services, *store, board, std::move(name)),
@@ -22,6 +26,7 @@ struct Replica::Worker {
     services.executions = &executions;
   }
 
+  std::unique_ptr<NameServer::Reach> reach;
   proxy::Services services;
   proxy::Proxy proxy;
   std::unique_ptr<store::Store> store;
@@ -30,8 +35,9 @@ struct Replica::Worker {
 };
 
 struct Replica::Process {
-  Process(test::World& world, const Scenario& scenario, Ledger& ledger, const std::string& name)
-      : monitor(world, scenario, ledger, name), context{world.context()} {
+  Process(test::World& world, const NameServer& names, const Scenario& scenario, Ledger& ledger,
+          const std::string& name)
+      : monitor(world, names, scenario, ledger, name), context{world.context()} {
     // What a process has posted to itself ends with it.
     context.post = [&world, alive = alive](std::function<void()> action) {
       world.schedule(Duration::zero(), [alive, action = std::move(action)] {
@@ -42,6 +48,13 @@ struct Replica::Process {
   ~Process() { *alive = false; }
 
   void adopt(proxy::Config config) {
+    for (const auto& [name, upstream] : config.upstreams) {
+      const auto [bound, first] = bounds.try_emplace(name, upstream.pool.max_connections);
+      // What is open already stays open under a bound that is lower.
+      if (first || !bound->second) continue;
+      const auto& next = upstream.pool.max_connections;
+      bound->second = next ? std::max(next, bound->second) : std::nullopt;
+    }
     auto loaded = std::make_shared<const proxy::Config>(std::move(config));
     upstreams.apply(*loaded);
     const auto published = std::make_shared<const proxy::PublishedConfig>(std::move(loaded));
@@ -54,13 +67,14 @@ struct Replica::Process {
   proxy::SharedUpstreams upstreams;
   proxy::KeyBoard board;
   std::vector<std::unique_ptr<Worker>> workers;
+  std::map<std::string, std::optional<std::uint64_t>> bounds;  // the widest there was
   bool draining = false;
 };
 
-Replica::Replica(test::World& world, test::FakeNetwork& network, FaultyStore& store,
+Replica::Replica(test::World& world, NameServer& names, FaultyStore& store,
                  const Scenario& scenario, Ledger& ledger, std::size_t number)
     : world_(world),
-      network_(network),
+      names_(names),
       store_(store),
       scenario_(scenario),
       ledger_(ledger),
@@ -74,11 +88,11 @@ Replica::~Replica() = default;
 void Replica::start() {
   const std::string name = name_ + "." + std::to_string(++starts_);
   ledger_.note(name + " starts");
-  process_ = std::make_unique<Process>(world_, scenario_, ledger_, name);
+  process_ = std::make_unique<Process>(world_, names_, scenario_, ledger_, name);
   for (std::size_t i = 0; i < scenario_.workers; ++i) {
     process_->workers.push_back(std::make_unique<Worker>(
-        process_->context, network_, process_->upstreams, process_->board, process_->monitor,
-        store_.open(number_), name + "-w" + std::to_string(i)));
+        process_->context, names_.open(name), process_->upstreams, process_->board,
+        process_->monitor, store_.open(number_), name + "-w" + std::to_string(i)));
   }
   process_->adopt(scenario_.config);
 }
@@ -131,6 +145,24 @@ void Replica::crash() {
   start();
 }
 
+void Replica::must_be_sound() {
+  if (!process_) return;
+  for (const auto& upstream : process_->upstreams.all()) {
+    const std::int64_t open = upstream->active_connections + upstream->idle_connections;
+    const auto& bound = process_->bounds[upstream->name()];
+    if (bound && open > static_cast<std::int64_t>(*bound)) {
+      ledger_.violated("pool",
+                       name_ + ": " + std::to_string(open) + " connections to " + upstream->name());
+    }
+    if (upstream->breaker_state() != process_->monitor.state_of(upstream->name())) {
+      ledger_.violated("breaker", name_ + ": a transition was not told");
+    }
+  }
+  if (process_->board.detached > proxy::KeyBoard::max_detached) {
+    ledger_.violated("leak", name_ + ": too many executions are detached");
+  }
+}
+
 void Replica::must_be_idle() {
   const auto check = [this](bool holds, const std::string& what) {
     if (!holds) ledger_.violated("leak", name_ + ": " + what);
@@ -155,6 +187,7 @@ void Replica::end() {
 
 void Replica::stop(bool crashed) {
   *process_->alive = false;
+  ledger_.stopped();
   const auto upstreams = process_->upstreams.all();
   for (const auto& worker : process_->workers) worker->clients.reset();
   process_->workers.clear();

@@ -5,7 +5,7 @@
 // Contract: while it is down nobody can connect. What a process holds when it ends goes back: the
 // connections it counts are zero then, whatever ended it. must_be_idle(): long after the last
 // request nothing is held and every breaker would admit a call.
-// Ownership: the world, the network, the store and the ledger outlive it.
+// Ownership: the world, the name server, the store and the ledger outlive it.
 #pragma once
 
 #include <memory>
@@ -18,14 +18,15 @@
 #include "tests/sim/faulty_store.h"
 #include "tests/sim/ledger.h"
 #include "tests/sim/monitor.h"
+#include "tests/sim/names.h"
 #include "tests/sim/scenario.h"
 
 namespace holdfast::sim {
 
 class Replica {
  public:
-  Replica(test::World& world, test::FakeNetwork& network, FaultyStore& store,
-          const Scenario& scenario, Ledger& ledger, std::size_t number);
+  Replica(test::World& world, NameServer& names, FaultyStore& store, const Scenario& scenario,
+          Ledger& ledger, std::size_t number);
   ~Replica();
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
@@ -36,6 +37,8 @@ class Replica {
   void drain();
   void crash();
   void must_be_idle();
+  /// What holds at any moment: connections within their bound, breakers as they were told to move.
+  void must_be_sound();
   /// Ends the process for good.
   void end();
 
@@ -48,7 +51,7 @@ class Replica {
   void stop(bool crashed);
 
   test::World& world_;
-  test::FakeNetwork& network_;
+  NameServer& names_;
   FaultyStore& store_;
   const Scenario& scenario_;
   Ledger& ledger_;

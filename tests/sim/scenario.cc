@@ -1,6 +1,7 @@
 #include "tests/sim/scenario.h"
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 
 #include "holdfast/base/assert.h"
@@ -159,6 +160,14 @@ std::vector<Happening> draw_happenings(Chance& chance, Duration active, std::siz
   return all;
 }
 
+/// Names stay: what a worker has been told of one it must not forget.
+void keep_names(proxy::UpstreamConfig& upstream, const proxy::UpstreamConfig& before) {
+  const auto is_named = [](const proxy::EndpointConfig& one) { return one.endpoint.is_named(); };
+  upstream.dns_refresh = before.dns_refresh;
+  if (std::ranges::all_of(before.endpoints, is_named)) upstream.endpoints.clear();
+  std::ranges::copy_if(before.endpoints, std::back_inserter(upstream.endpoints), is_named);
+}
+
 }  // namespace
 
 Scenario::Scenario(std::uint64_t given) : seed(given) {
@@ -184,6 +193,53 @@ Scenario::Scenario(std::uint64_t given) : seed(given) {
     pauses = chance.between(10ms, 900ms);
     happenings.push_back({Happening::Kind::pause, chance.between(0us, active)});
   }
+  // What came later has a chance of its own: what is drawn above stays what it was.
+  Chance more(seed ^ 0x5eed0005);
+  vary_keys(more);
+  name_endpoints(more);
+  allow_tunnels(more);
+  reorders = more.percent(50);
+}
+
+/// What a route with keys may be told beside what it usually is.
+void Scenario::vary_keys(Chance& chance) {
+  policy::IdempotencyOptions& options = config.routes.front().idempotency;
+  if (chance.percent(20)) {
+    options.on_store_error = policy::OnStoreFailure::open;
+  } else if (chance.percent(25)) {
+    options.upstream_honours_key = true;
+    if (chance.percent(70)) options.on_unknown = policy::OnUnknown::reexecute;
+  }
+  if (chance.percent(70)) return;
+  options.missing_key = chance.one_of({policy::MissingKey::generate, policy::MissingKey::generate,
+                                       policy::MissingKey::reject, policy::MissingKey::pass});
+  options.auto_ttl = chance.one_of<Duration>({500ms, 2s, 60s});
+  keyless_percent = chance.one_of<std::uint64_t>({20, 60});
+}
+
+/// Some endpoints have names, beside or instead of those with addresses.
+void Scenario::name_endpoints(Chance& chance) {
+  if (!chance.percent(40)) return;
+  for (auto& [name, upstream] : config.upstreams) {
+    if (name != "api" && chance.percent(50)) continue;
+    if (chance.percent(60)) upstream.endpoints.clear();
+    upstream.dns_refresh = chance.between(50ms, 2s);
+    for (std::uint64_t i = chance.number(1, 2); i > 0; --i) {
+      const std::string url = "http://" + name + "-" + std::to_string(i) + ".test:80";
+      const auto endpoint = net::Endpoint::parse(url);
+      HOLDFAST_ASSERT(endpoint.has_value());
+      upstream.endpoints.push_back({*endpoint, url, 1});
+    }
+  }
+  for (std::uint64_t n = chance.below(4); n > 0; --n) {
+    happenings.push_back({Happening::Kind::names, chance.between(0us, active)});
+  }
+}
+
+void Scenario::allow_tunnels(Chance& chance) {
+  if (!chance.percent(35)) return;
+  upgrade_percent = chance.one_of<std::uint64_t>({10, 40});
+  if (chance.percent(85)) config.routes.back().upgrade = {"websocket"};
 }
 
 bool Scenario::crashes() const {
@@ -205,7 +261,9 @@ proxy::Config next_config(const Scenario& scenario, Chance& chance) {
   proxy::Config next = scenario.config;
   for (auto& [name, upstream] : next.upstreams) {
     const policy::BreakerOptions breaker = upstream.breaker;
+    const proxy::UpstreamConfig before = upstream;
     upstream = draw_upstream(chance, name, name == "api" ? 0 : 1);
+    keep_names(upstream, before);
     upstream.breaker = breaker;
     upstream.breaker.window = chance.between(300ms, 3s);
   }

@@ -24,7 +24,8 @@ inline constexpr std::string_view backup_network = "10.0.1.";
 /// Something that happens at a moment of the run.
 struct Happening {
   enum class Kind : std::uint8_t {
-    mood,  // the upstream changes its mood
+    mood,   // the upstream changes its mood
+    names,  // the name server does
     store_outage,
     store_cut,  // from one replica
     reload,
@@ -57,8 +58,11 @@ struct Scenario {
   Duration active{};  // how long clients come and faults happen
   int hot_keys = 1;
   std::uint64_t keyed_percent = 50;
+  std::uint64_t keyless_percent = 0;   // of requests to the keyed route: they have no key
+  std::uint64_t upgrade_percent = 0;   // of GETs: they ask for a tunnel
   std::uint64_t rude_percent = 0;      // of clients: slow, stalled, gone
   std::uint64_t bad_mood_percent = 0;  // of the upstream's moods
+  bool reorders = false;               // what is sent on two connections comes in any order
   Duration client_latency{};           // at most
   Duration upstream_latency{};
   std::uint64_t store_bytes = 0;
@@ -68,12 +72,22 @@ struct Scenario {
 
   const proxy::RouteConfig& keyed_route() const { return config.routes.front(); }
   const proxy::RouteConfig& plain_route() const { return config.routes.back(); }
-  const proxy::UpstreamConfig& upstream() const { return config.upstreams.at("api"); }
+  const policy::IdempotencyOptions& keys() const { return keyed_route().idempotency; }
+  /// A request to the keyed route without a key gets one that is made of its content.
+  bool generates_keys() const { return keys().missing_key == policy::MissingKey::generate; }
+  bool allows_tunnels() const { return !plain_route().upgrade.empty(); }
+  /// Without its store a keyed request is sent on without protection.
+  bool fails_open() const { return keys().on_store_error == policy::OnStoreFailure::open; }
   bool crashes() const;
   bool store_may_fail() const;
   bool store_may_fill() const { return store_bytes < plenty; }
 
   static constexpr std::uint64_t plenty = 1 << 20;
+
+ private:
+  void vary_keys(Chance& chance);
+  void name_endpoints(Chance& chance);
+  void allow_tunnels(Chance& chance);
 };
 
 /// A configuration that a reload may bring.

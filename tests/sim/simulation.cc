@@ -2,14 +2,13 @@
 
 #include <list>
 #include <memory>
-#include <set>
 #include <utility>
 
-#include "holdfast/base/digest.h"
-#include "holdfast/policy/idempotency_key.h"
 #include "tests/sim/client.h"
 #include "tests/sim/faulty_store.h"
+#include "tests/sim/judge.h"
 #include "tests/sim/ledger.h"
+#include "tests/sim/names.h"
 #include "tests/sim/replica.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/upstream.h"
@@ -29,20 +28,23 @@ class Simulation {
         world_(seed ^ 0x5eed0004),
         frames_before_(runtime::live_frames()) {
     for (std::size_t i = 0; i < scenario_.replicas; ++i) {
-      replicas_.push_back(
-          std::make_unique<Replica>(world_, network_, store_, scenario_, ledger_, i));
+      replicas_.push_back(std::make_unique<Replica>(world_, names_, store_, scenario_, ledger_, i));
     }
   }
 
   Outcome run() {
+    world_.on_rest = [this] {
+      for (const auto& replica : replicas_) replica->must_be_sound();
+    };
     plan();
     world_.pass(scenario_.active);
     calm_down();
     world_.pass(rest);
     for (const auto& client : clients_) client->must_be_over();
     ask_for_every_key();
+    ask_every_replica();
     end();
-    judge();
+    judge(scenario_, ledger_);
     return {ledger_.violations(), ledger_.text(), ledger_.requests()};
   }
 
@@ -74,6 +76,8 @@ class Simulation {
     switch (happening.kind) {
       case Happening::Kind::mood:
         return upstream_.change_mood();
+      case Happening::Kind::names:
+        return names_.change_mood();
       case Happening::Kind::store_outage:
         return store_.cut_for(chance_.between(10ms, 600ms));
       case Happening::Kind::store_cut:
@@ -95,6 +99,7 @@ class Simulation {
 
   void calm_down() {
     upstream_.calm();
+    names_.calm();
     store_.calm();
     ledger_.add({.kind = testing::Event::Kind::calm});
   }
@@ -110,6 +115,16 @@ class Simulation {
     for (const auto& client : clients_) client->must_be_over();
   }
 
+  /// By itself, everything is as before the faults.
+  void ask_every_replica() {
+    for (const auto& replica : replicas_) {
+      Client* client = connect(*replica);
+      client->ask({.method = "GET", .path = "/things"});
+      world_.pass(2s);
+      if (!client->was_served()) ledger_.violated("recovery", "a replica does not serve again");
+    }
+  }
+
   void end() {
     for (const auto& client : clients_) client->leave();
     world_.pass(2s);
@@ -122,62 +137,14 @@ class Simulation {
     }
   }
 
-  void judge() {
-    ledger_.compare_counts();
-    starts_are_few();
-    testing::Promises promises;
-    const policy::IdempotencyOptions& options = scenario_.keyed_route().idempotency;
-    promises.reexecutes = options.on_unknown == policy::OnUnknown::reexecute;
-    promises.store_may_fail = scenario_.store_may_fail();
-    promises.store_may_fill = scenario_.store_may_fill();
-    promises.largest_kept = options.max_response_bytes;
-    promises.calm_within = 10s;  // queues of what the faults have held up come first
-    for (const testing::Violation& found : testing::check(ledger_.events(), promises)) {
-      // An answer that its store did not take is told again from memory, by its own process alone:
-      // where unknown keys run again, another process may run this one, or be refused and free it.
-      const bool told_by_one = promises.reexecutes && ledger_.was_unrecorded(id_of(found.key));
-      const bool of_what_was_told =
-          found.invariant == "I4" || found.invariant == "I6" || found.invariant == "I8";
-      if (told_by_one && of_what_was_told) continue;
-      ledger_.violated(found.invariant, found.key + ": " + found.what);
-    }
-  }
-
-  /// The beginning of the id of the record of "WHO:KEY", as holdfast tells it.
-  std::string id_of(const std::string& identity) const {
-    const policy::IdempotencyOptions& options = scenario_.keyed_route().idempotency;
-    const std::size_t colon = identity.find(':');
-    const std::string who = identity.substr(0, colon);
-    const policy::Scope scope = policy::scope_of(
-        options.scope, [&](std::string_view) { return std::vector<std::string_view>{who}; });
-    const Digest id =
-        policy::record_id(options.name_space, scope.digest, "POST", identity.substr(colon + 1));
-    return hex(id).substr(0, 12);
-  }
-
-  /// A request without a key runs as often as its method allows.
-  void starts_are_few() {
-    constexpr int fallbacks = 2;
-    const int attempts = scenario_.plain_route().retry.attempts;
-    for (const testing::Event& event : ledger_.events()) {
-      if (event.kind != testing::Event::Kind::send || !event.key.empty()) continue;
-      const bool once = event.payload.starts_with("POST");
-      // Each attempt may meet a pooled connection that has closed, and be sent again.
-      const int most = once ? 1 : 2 * (attempts + fallbacks);
-      const int starts = ledger_.starts_of(event.request);
-      if (starts <= most) continue;
-      ledger_.violated("retries", "#" + std::to_string(event.request) + " ran " +
-                                      std::to_string(starts) + " times");
-    }
-  }
-
   const Scenario scenario_;
   Chance chance_;
   test::World world_;
   const std::size_t frames_before_;
   test::FakeNetwork network_{world_};
   Ledger ledger_{world_};
-  Upstream upstream_{world_, network_, scenario_, ledger_};
+  NameServer names_{world_, network_, scenario_, ledger_};
+  Upstream upstream_{world_, network_, names_, scenario_, ledger_};
   FaultyStore store_{world_, scenario_, ledger_};
   std::vector<std::unique_ptr<Replica>> replicas_;
   std::list<std::unique_ptr<Client>> clients_;

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "tests/sim/reading.h"
+
 namespace holdfast::sim {
 namespace {
 
@@ -20,6 +22,10 @@ constexpr Status refusals[] = {{429, "", true},
                                {401, "", true}};
 constexpr Status failures[] = {{500}, {502}, {503}, {504}, {404}};
 constexpr Status successes[] = {{200}, {200}, {200}, {201}, {302, "Location: /there\r\n"}};
+
+std::string location_of(const Run& run) {
+  return "/runs/" + std::to_string(run.number);
+}
 
 std::string chunked(std::string_view body, std::size_t size) {
   std::string text;
@@ -42,9 +48,13 @@ std::string answer_of(const Run& run, std::size_t size) {
   return text;
 }
 
-Upstream::Upstream(test::World& world, test::FakeNetwork& network, const Scenario& scenario,
-                   Ledger& ledger)
-    : world_(world), scenario_(scenario), ledger_(ledger), chance_(scenario.seed ^ 0x5eed0001) {
+Upstream::Upstream(test::World& world, test::FakeNetwork& network, const NameServer& names,
+                   const Scenario& scenario, Ledger& ledger)
+    : world_(world),
+      names_(names),
+      scenario_(scenario),
+      ledger_(ledger),
+      chance_(scenario.seed ^ 0x5eed0001) {
   network.on_connect = [this](const std::string& address) { return connected(address); };
   network.on_accept = [this](test::Peer& peer) { accepted(peer); };
   change_mood();
@@ -62,16 +72,20 @@ void Upstream::change_mood() {
 
 void Upstream::calm() {
   calm_ = true;
-  for (Connection& connection : connections_) connection.peer->take_everything();
+  for (Connection& connection : connections_) {
+    connection.peer->take_everything();
+    connection.peer->set_latency(0us);
+  }
 }
 
-test::ConnectOutcome Upstream::connected(const std::string&) {
+test::ConnectOutcome Upstream::connected(const std::string& address) {
   using Kind = test::ConnectOutcome::Kind;
   test::ConnectOutcome outcome;
   if (calm_) return outcome;
   outcome.delay = chance_.between(0us, scenario_.upstream_latency);
   if (mood_ == Mood::refusing && bad()) outcome.kind = Kind::fail;
   if (mood_ == Mood::silent && bad()) outcome.kind = Kind::silence;
+  if (names_.is_dead(address)) outcome.kind = chance_.one_of({Kind::fail, Kind::silence});
   return outcome;
 }
 
@@ -79,6 +93,8 @@ void Upstream::accepted(test::Peer& peer) {
   Connection& connection = connections_.emplace_back(Connection{peer.shared_from_this()});
   if (!calm_) peer.set_latency(chance_.between(0us, scenario_.upstream_latency));
   peer.on_change = [this, &connection] { read(connection); };
+  const bool slow = (mood_ == Mood::silent || mood_ == Mood::broken) && bad();
+  if (slow && chance_.percent(30)) read_in_sips(world_, connection.peer, chance_, 150ms);
   if (mood_ == Mood::broken && bad() && chance_.percent(30)) {
     return chance_.percent(50) ? close(connection) : peer.take_at_most(chance_.below(400));
   }
@@ -95,6 +111,7 @@ void Upstream::close(Connection& connection) {
 }
 
 void Upstream::read(Connection& connection) {
+  if (connection.tunnel) return connection.tunnel->read();
   connection.reader.feed(connection.peer->take());
   while (!connection.deaf) {
     const auto request = connection.reader.next();
@@ -129,7 +146,19 @@ Run& Upstream::begin(const Connection& connection, const Message& request, std::
   if (const std::string_view named = request.field("Idempotency-Key"); !named.empty() && !backup) {
     key.append(request.field("Authorization")).append(":").append(named);
   }
+  std::string content(request.field("Authorization"));
+  content.append(" ").append(payload);
+  const bool knows_keys = scenario_.keys().upstream_honours_key && !key.empty();
+  if (const auto known = runs_.find(key + content); knows_keys && known != runs_.end()) {
+    Run& run = ledger_.begun_run(known->second);
+    if (!run.refused) return run;
+  }
   Run& run = ledger_.new_run(request.number("X-Number"), key);
+  run.content = std::move(content);
+  run.at_backup = backup;
+  run.of_keyed_route = request.word(1) == keyed_path;
+  if (knows_keys) runs_[key + run.content] = run.number;
+  judge_deadline(run, request);
   ledger_.add({.kind = Event::Kind::start,
                .key = run.key,
                .request = run.request,
@@ -150,22 +179,82 @@ void Upstream::execute(Connection& connection, const Message& request) {
       return;
     }
   }
+  if (upgraded(connection, run, request)) return;
   Answer said = answer(run, request);
   if (mood_ == Mood::broken && bad()) spoil(said);
   if (++connection.answers > 1 && !calm_ && chance_.percent(5)) said.finish = true;
   say(connection, said);
 }
 
-Upstream::Answer Upstream::answer(Run& run, const Message& request) {
+bool Upstream::upgraded(Connection& connection, Run& run, const Message& request) {
+  const std::string_view wanted = request.field("Upgrade");
+  if (wanted.empty()) return false;
+  if (!scenario_.allows_tunnels()) ledger_.violated("wire", "an upstream was asked for a tunnel");
+  if (!chance_.percent(80)) return false;  // it need not
+  const bool other = !calm_ && chance_.percent(10);
+  run.status = 101;
+  run.answered = true;
+  ledger_.add({.kind = Event::Kind::respond,
+               .request = run.request,
+               .run = run.number,
+               .status = run.status,
+               .head = location_of(run)});
+  std::string text("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ");
+  text.append(other ? "other" : wanted).append("\r\nX-Run: ").append(std::to_string(run.number));
+  text.append("\r\nX-Kept: ").append(location_of(run)).append("\r\n\r\n");
+  const bool slow = mood_ == Mood::silent && bad();
+  world_.schedule(slow ? chance_.between(1ms, 1200ms) : chance_.between(0ms, 5ms),
+                  [this, &connection, &run, other, text] {
+                    if (!connection.peer->open()) return;
+                    connection.peer->send(text);
+                    if (!other) open_tunnel(connection, run);
+                  });
+  return true;
+}
+
+void Upstream::open_tunnel(Connection& connection, Run& run) {
+  connection.tunnel = std::make_unique<TunnelEnd>(
+      world_, scenario_, ledger_, chance_.below(~0ULL), connection.peer, ledger_.tunnel(run.number),
+      TunnelEnd::Side::upstream, ledger_.asked(run.request));
+  connection.tunnel->begin(connection.peer->take());
+}
+
+void Upstream::judge_deadline(const Run& run, const Message& request) {
+  const std::string_view told = request.field(deadline_field);
+  if (scenario_.plain_route().timeout.deadline_header.empty()) return;
+  const auto& route = run.of_keyed_route ? scenario_.keyed_route() : scenario_.plain_route();
+  const Duration total = *route.timeout.total;
+  const auto asked = std::chrono::milliseconds(
+      ledger_.deadline_of(request.number("X-Number")).value_or(3'600'000));
+  const auto given = std::chrono::milliseconds(number_in(told));
+  if (!told.empty() && given <= std::min<Duration>(total, asked) + 1ms) return;
+  ledger_.violated("deadline", "an upstream was told of '" + std::string(told) + "' ms for #" +
+                                   std::to_string(run.request));
+}
+
+/// What becomes of it: drawn once, and the same for whoever asks again with its key.
+void Upstream::conclude(Run& run) {
+  if (std::exchange(run.answered, true)) return;
   Status status = successes[chance_.below(std::size(successes))];
   if (mood_ == Mood::failing && bad()) status = failures[chance_.below(std::size(failures))];
   if (mood_ == Mood::busy && bad()) status = refusals[chance_.below(std::size(refusals))];
   const bool large = !calm_ && chance_.percent(5);
-  const bool bodiless = request.word(0) == "HEAD";
   run.status = status.code;
+  run.fields = status.fields;
+  run.refused = status.refuses;
   run.body = answer_of(run, large ? 3000 + chance_.below(3000) : chance_.below(200));
-  const std::string location = "/runs/" + std::to_string(run.number);
+  ledger_.add({.kind = run.refused ? Event::Kind::refuse : Event::Kind::respond,
+               .key = run.key,
+               .request = run.request,
+               .run = run.number,
+               .status = run.status,
+               .head = location_of(run),
+               .body = run.body});
+}
 
+Upstream::Answer Upstream::answer(Run& run, const Message& request) {
+  conclude(run);
+  const bool bodiless = request.word(0) == "HEAD";
   Answer answer;
   if (!calm_) {
     const bool slow = mood_ == Mood::silent ? bad() : chance_.percent(25);
@@ -174,9 +263,9 @@ Upstream::Answer Upstream::answer(Run& run, const Message& request) {
   }
   std::string& text = answer.bytes;
   if (!calm_ && chance_.percent(5)) text = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
-  text.append("HTTP/1.1 ").append(std::to_string(status.code)).append(" Said\r\n");
-  text.append(status.fields).append("X-Run: ").append(std::to_string(run.number));
-  text.append("\r\nX-Kept: ").append(location).append("\r\n");
+  text.append("HTTP/1.1 ").append(std::to_string(run.status)).append(" Said\r\n");
+  text.append(run.fields).append("X-Run: ").append(std::to_string(run.number));
+  text.append("\r\nX-Kept: ").append(location_of(run)).append("\r\n");
   const std::uint64_t framing = chance_.below(10);
   if (bodiless || framing < 6) {
     text.append("Content-Length: ").append(std::to_string(run.body.size())).append("\r\n\r\n");
@@ -188,14 +277,6 @@ Upstream::Answer Upstream::answer(Run& run, const Message& request) {
     text.append("\r\n").append(run.body);
     answer.finish = true;
   }
-  run.answered = true;
-  ledger_.add({.kind = status.refuses ? Event::Kind::refuse : Event::Kind::respond,
-               .key = run.key,
-               .request = run.request,
-               .run = run.number,
-               .status = run.status,
-               .head = location,
-               .body = run.body});
   return answer;
 }
 
@@ -230,6 +311,9 @@ void Upstream::say(Connection& connection, const Answer& answer) {
   world_.schedule(answer.delay, [this, &connection, answer] {
     test::Peer& peer = *connection.peer;
     if (!peer.open()) return;
+    if (scenario_.reorders && !calm_) {
+      peer.set_latency(chance_.between(0us, scenario_.upstream_latency));
+    }
     peer.send_in_pieces(std::string_view(answer.bytes).substr(0, answer.cut_at), answer.piece);
     const bool cut = answer.cut_at != std::string::npos;
     if (cut || answer.finish || answer.reset) connection.deaf = true;

@@ -59,6 +59,7 @@ void World::settle() {
       action();
     }
   }
+  if (on_rest) on_rest();
 }
 
 void World::pass(Duration duration) {
@@ -274,7 +275,7 @@ runtime::Task<Result<std::vector<net::Address>>> FakeNetwork::resolve(std::strin
                                                                       std::uint16_t,
                                                                       TimePoint deadline) {
   look_ups.emplace_back(host);
-  LookUpOutcome outcome = next_outcome(look_up_script_, look_ups.back(), {});
+  LookUpOutcome outcome = next_outcome(look_up_script_, look_ups.back(), on_look_up);
   const TimePoint end = after(world_.now(), outcome.delay);
   const TimePoint wake = std::min(end, deadline);
   co_await runtime::sleep_until(world_.context().timers, wake);

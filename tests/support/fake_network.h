@@ -68,6 +68,8 @@ class World {
   void jump_wall(Duration by) { clock_.jump_wall(by); }
   /// Time passes and nothing runs: what became due meanwhile runs late, as after a SIGSTOP.
   void stand_still(Duration duration) { clock_.set(after(now(), duration)); }
+  /// Called whenever all that was due at a moment has run.
+  std::function<void()> on_rest;
   /// Moves the time to the next thing that is due, and runs it. False: nothing will ever happen.
   bool step();
 
@@ -202,8 +204,8 @@ struct LookUpOutcome {
 };
 
 /// Connects and look-ups by script: the outcomes of an address or a name are taken in order, then
-/// connects are as `on_connect` decides (accepted without one) and look-ups fail. Everything asked
-/// is kept.
+/// connects are as `on_connect` decides (accepted without one) and look-ups as `on_look_up` does
+/// (they fail without one). Everything asked is kept.
 class FakeNetwork final : public net::Connector, public net::Resolver {
  public:
   explicit FakeNetwork(World& world) : world_(world) {}
@@ -213,6 +215,8 @@ class FakeNetwork final : public net::Connector, public net::Resolver {
   void script_name(std::string_view host, LookUpOutcome outcome);
   /// What becomes of a connect that has no script; given the address.
   std::function<ConnectOutcome(const std::string&)> on_connect;
+  /// What becomes of a look-up that has no script; given the name.
+  std::function<LookUpOutcome(const std::string&)> on_look_up;
   /// Called from the loop when a connection has been made.
   std::function<void(Peer&)> on_accept;
 

@@ -62,6 +62,8 @@ class History {
 struct Promises {
   /// on_unknown = "reexecute": a key whose outcome is unknown may run again.
   bool reexecutes = false;
+  /// The upstream runs a key once, whoever asks, and says the same again.
+  bool upstream_honours_key = false;
   /// A completion may be lost with the process that could not write it: what it told meanwhile can
   /// become unknown. It can become nothing else.
   bool store_may_fail = false;
