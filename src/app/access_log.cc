@@ -1,11 +1,10 @@
 #include "holdfast/app/access_log.h"
 
 #include <algorithm>
-#include <charconv>
-#include <limits>
 #include <string_view>
 
 #include "holdfast/base/text.h"
+#include "holdfast/base/text_writer.h"
 
 namespace holdfast::app {
 namespace {
@@ -15,109 +14,90 @@ bool is_plain(char c) {
   return c > ' ' && c < '\x7f' && c != '"' && c != '\\';
 }
 
-void append_number(std::string& out, std::uint64_t number) {
-  char digits[std::numeric_limits<std::uint64_t>::digits10 + 1];
-  const auto end = std::to_chars(std::begin(digits), std::end(digits), number).ptr;
-  out.append(digits, end);
-}
-
-void append_milliseconds(std::string& out, Duration duration) {
+void append_milliseconds(TextWriter& out, Duration duration) {
   const auto whole = std::chrono::floor<std::chrono::microseconds>(duration).count();
   const auto microseconds = static_cast<std::uint64_t>(std::max<std::int64_t>(whole, 0));
-  append_number(out, microseconds / 1000);
+  out.append_number(microseconds / 1000);
   const auto digit = [microseconds](unsigned unit) {
     return static_cast<char>('0' + microseconds / unit % 10);
   };
   const char fraction[] = {'.', digit(100), digit(10), digit(1)};
-  out.append(fraction, sizeof fraction);
+  out.append({fraction, sizeof fraction});
 }
 
-void append_quoted(std::string& out, std::string_view text) {
-  out += '"';
+void append_quoted(TextWriter& out, std::string_view text) {
+  out.push_back('"');
   if (std::ranges::all_of(text, is_plain)) {
-    out += text;
+    out.append(text);
   } else {
-    append_json_escaped(out, text);
+    std::string escaped;
+    append_json_escaped(escaped, text);
+    out.append(escaped);
   }
-  out += '"';
+  out.push_back('"');
 }
 
-/// The line's members as JSON. A name comes with its quotes and colon, `"status":`, as it is
-/// written.
+/// The line's members as JSON. A name comes as it is written, with what stands around it:
+/// `,"status":`.
 class JsonMembers {
  public:
-  explicit JsonMembers(std::string& out) : out_(out) { out_ += '{'; }
+  explicit JsonMembers(TextWriter& out) : out_(out) {}
 
   void time(std::string_view name, WallTime time) {
-    begin(name);
-    out_ += '"';
-    append_rfc3339(out_, time);
-    out_ += '"';
+    out_.append(name).append("\"").append(rfc3339(time)).append("\"");
   }
   void text(std::string_view name, std::string_view value) {
     if (value.empty()) return null(name);
-    begin(name);
+    out_.append(name);
     append_quoted(out_, value);
   }
   void number(std::string_view name, std::uint64_t value) {
-    begin(name);
-    append_number(out_, value);
+    out_.append(name).append_number(value);
   }
   void milliseconds(std::string_view name, Duration value) {
-    begin(name);
+    out_.append(name);
     append_milliseconds(out_, value);
   }
   void boolean(std::string_view name, bool value) {
-    begin(name);
-    out_ += value ? "true" : "false";
+    out_.append(name).append(value ? "true" : "false");
   }
-  void null(std::string_view name) {
-    begin(name);
-    out_ += "null";
-  }
-  void end() { out_ += "}\n"; }
+  void null(std::string_view name) { out_.append(name).append("null"); }
 
  private:
-  void begin(std::string_view name) {
-    out_ += first_ ? "\"" : ",\"";
-    first_ = false;
-    out_ += name;
-    out_ += "\":";
-  }
-
-  std::string& out_;
-  bool first_ = true;
+  TextWriter& out_;
 };
 
 }  // namespace
 
 void append_access_line(std::string& out, const proxy::ExchangeRecord& record) {
-  JsonMembers members(out);
-  members.time("time", record.started);
-  members.text("route", record.route_name);
+  constexpr std::size_t usual_line = 768;
+  TextWriter writer(out, usual_line);
+  JsonMembers members(writer);
+  members.time(R"({"time":)", record.started);
+  members.text(R"(,"route":)", record.route_name);
   const bool has_text = !record.method_text.empty();
-  members.text("method", has_text ? record.method_text : http::label(record.method));
-  members.text("path", record.path);
+  members.text(R"(,"method":)", has_text ? record.method_text : http::label(record.method));
+  members.text(R"(,"path":)", record.path);
   if (record.status == 0) {
-    members.null("status");
+    members.null(R"(,"status":)");
   } else {
-    members.number("status", static_cast<std::uint64_t>(record.status));
+    members.number(R"(,"status":)", static_cast<std::uint64_t>(record.status));
   }
-  members.milliseconds("duration_ms", record.duration);
-  members.text("upstream", record.upstream);
-  members.text("endpoint", record.endpoint);
-  members.number("attempts", static_cast<std::uint64_t>(record.attempts));
-  members.text("error", record.error);
-  members.text("breaker", record.breaker);
-  members.text("idempotency", record.idempotency);
-  members.text("idempotency_id", record.idempotency_id);
-  members.boolean("fallback", record.fallback);
-  members.number("bytes_in", record.bytes_in);
-  members.number("bytes_out", record.bytes_out);
-  members.text("request_id", record.request_id);
-  members.text("trace_id", record.trace_id);
-  members.text("client", record.client);
-  members.end();
+  members.milliseconds(R"(,"duration_ms":)", record.duration);
+  members.text(R"(,"upstream":)", record.upstream);
+  members.text(R"(,"endpoint":)", record.endpoint);
+  members.number(R"(,"attempts":)", static_cast<std::uint64_t>(record.attempts));
+  members.text(R"(,"error":)", record.error);
+  members.text(R"(,"breaker":)", record.breaker);
+  members.text(R"(,"idempotency":)", record.idempotency);
+  members.text(R"(,"idempotency_id":)", record.idempotency_id);
+  members.boolean(R"(,"fallback":)", record.fallback);
+  members.number(R"(,"bytes_in":)", record.bytes_in);
+  members.number(R"(,"bytes_out":)", record.bytes_out);
+  members.text(R"(,"request_id":)", record.request_id);
+  members.text(R"(,"trace_id":)", record.trace_id);
+  members.text(R"(,"client":)", record.client);
+  writer.append("}\n");
 }
 
 bool AccessLog::wants(const proxy::ExchangeRecord& record) const {

@@ -2,9 +2,11 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <climits>
 #include <condition_variable>
@@ -15,6 +17,11 @@
 
 namespace holdfast {
 namespace {
+
+// Lines that come in quick succession are written together: a wake-up and a write(2) for each would
+// cost more than the line. One that comes alone goes out at once.
+constexpr Duration between_writes = std::chrono::milliseconds(10);
+constexpr std::size_t enough_to_write = 32 * 1024;
 
 constexpr Duration stop_within = std::chrono::seconds(1);
 constexpr Duration stop_grace = std::chrono::milliseconds(500);
@@ -32,6 +39,12 @@ std::string_view next_piece(std::string_view text) {
   return text.substr(0, newline == std::string_view::npos ? std::size_t{PIPE_BUF} : newline + 1);
 }
 
+// A file takes whatever it is given, at once or not at all.
+bool is_file(int fd) {
+  struct stat status;
+  return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
 // Signals belong to the other threads; and a SIGPIPE that is blocked here is only an EPIPE.
 void block_signals_in_this_thread() {
   sigset_t all;
@@ -45,7 +58,7 @@ void block_signals_in_this_thread() {
 /// later.
 class LogSink::Writer {
  public:
-  explicit Writer(int fd) : fd_(fd) {}
+  explicit Writer(int fd) : fd_(fd), is_file_(is_file(fd)) {}
 
   bool append(std::string_view line);
   std::uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
@@ -60,6 +73,7 @@ class LogSink::Writer {
   Duration time_to_stop();
 
   const int fd_;
+  const bool is_file_;
   std::atomic<std::uint64_t> dropped_{0};
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -100,25 +114,30 @@ bool LogSink::Writer::stop() {
 
 bool LogSink::Writer::append(std::string_view line) {
   std::unique_lock lock(mutex_);
-  const bool fits = pending_.size() + writing_ + line.size() <= max_buffered;
+  const std::size_t before = pending_.size();
+  const bool fits = before + writing_ + line.size() <= max_buffered;
   if (fits) pending_.append(line);
+  const std::size_t size = pending_.size();
   lock.unlock();
 
-  if (fits) {
-    wake_.notify_one();
-  } else {
-    dropped_.fetch_add(1, std::memory_order_relaxed);
-  }
+  if (!fits) dropped_.fetch_add(1, std::memory_order_relaxed);
+  const bool is_first = before == 0 && size > 0;
+  const bool is_enough = before < enough_to_write && size >= enough_to_write;
+  if (is_first || is_enough) wake_.notify_one();
   return fits;
 }
 
 void LogSink::Writer::run() {
   block_signals_in_this_thread();
   std::string batch;
+  TimePoint next_write = now();
   std::unique_lock lock(mutex_);
   while (true) {
     wake_.wait(lock, [this] { return stopping_ || !pending_.empty(); });
+    wake_.wait_for(lock, next_write - now(),
+                   [this] { return stopping_ || pending_.size() >= enough_to_write; });
     if (pending_.empty()) break;
+    next_write = now() + between_writes;
     batch.clear();
     batch.swap(pending_);
     writing_ = batch.size();
@@ -134,7 +153,7 @@ void LogSink::Writer::run() {
 void LogSink::Writer::write_all(std::string_view text) {
   while (!text.empty()) {
     if (!wait_writable()) break;
-    const std::string_view piece = next_piece(text);
+    const std::string_view piece = is_file_ ? text : next_piece(text);
     const ssize_t written = ::write(fd_, piece.data(), piece.size());
     if (written >= 0) {
       text.remove_prefix(static_cast<std::size_t>(written));
@@ -187,7 +206,7 @@ void append_json_string(std::string& out, std::string_view text) {
 void append_json_line(std::string& out, LogLevel level, std::string_view message,
                       std::initializer_list<LogField> fields, WallTime time) {
   out += R"({"time":")";
-  append_rfc3339(out, time);
+  out += rfc3339(time);
   out += R"(","level":")";
   out += name(level);
   out += R"(","message":)";
@@ -218,7 +237,7 @@ void append_on_one_line(std::string& out, std::string_view text) {
 
 void append_text_line(std::string& out, LogLevel level, std::string_view message,
                       std::initializer_list<LogField> fields, WallTime time) {
-  append_rfc3339(out, time);
+  out += rfc3339(time);
   out += ' ';
   out += name(level);
   out += ' ';
@@ -254,34 +273,43 @@ void Logger::log(LogLevel level, std::string_view message, std::initializer_list
 
 namespace {
 
-void append_digits(std::string& out, unsigned value, std::size_t width) {
-  const std::size_t start = out.size();
-  out.resize(start + width);
-  for (std::size_t i = width; i > 0; --i, value /= 10) {
-    out[start + i - 1] = static_cast<char>('0' + value % 10);
-  }
+using Second = std::chrono::sys_seconds;
+
+struct WrittenTime {
+  Second second = Second::min();
+  std::array<char, 24> text{};  // up to the second; the milliseconds are written each time
+};
+
+void write_digits(char* at, unsigned value, std::size_t width) {
+  for (std::size_t i = width; i > 0; --i, value /= 10)
+    at[i - 1] = static_cast<char>('0' + value % 10);
+}
+
+WrittenTime written(Second second) {
+  const auto day = std::chrono::floor<std::chrono::days>(second);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss clock(second - day);
+  WrittenTime written{second, std::to_array("0000-00-00T00:00:00.000")};
+  written.text.back() = 'Z';
+  char* text = written.text.data();
+  write_digits(text, static_cast<unsigned>(static_cast<int>(date.year())), 4);
+  write_digits(text + 5, static_cast<unsigned>(date.month()), 2);
+  write_digits(text + 8, static_cast<unsigned>(date.day()), 2);
+  write_digits(text + 11, static_cast<unsigned>(clock.hours().count()), 2);
+  write_digits(text + 14, static_cast<unsigned>(clock.minutes().count()), 2);
+  write_digits(text + 17, static_cast<unsigned>(clock.seconds().count()), 2);
+  return written;
 }
 
 }  // namespace
 
-void append_rfc3339(std::string& out, WallTime time) {
-  const auto day = std::chrono::floor<std::chrono::days>(time);
-  const std::chrono::year_month_day date(day);
-  const std::chrono::hh_mm_ss clock(std::chrono::floor<std::chrono::milliseconds>(time - day));
-  append_digits(out, static_cast<unsigned>(static_cast<int>(date.year())), 4);
-  out += '-';
-  append_digits(out, static_cast<unsigned>(date.month()), 2);
-  out += '-';
-  append_digits(out, static_cast<unsigned>(date.day()), 2);
-  out += 'T';
-  append_digits(out, static_cast<unsigned>(clock.hours().count()), 2);
-  out += ':';
-  append_digits(out, static_cast<unsigned>(clock.minutes().count()), 2);
-  out += ':';
-  append_digits(out, static_cast<unsigned>(clock.seconds().count()), 2);
-  out += '.';
-  append_digits(out, static_cast<unsigned>(clock.subseconds().count()), 3);
-  out += 'Z';
+std::string_view rfc3339(WallTime time) {
+  thread_local WrittenTime last;
+  const auto second = std::chrono::floor<std::chrono::seconds>(time);
+  if (second != last.second) last = written(second);
+  const auto rest = std::chrono::floor<std::chrono::milliseconds>(time - second);
+  write_digits(last.text.data() + 20, static_cast<unsigned>(rest.count()), 3);
+  return {last.text.data(), last.text.size()};
 }
 
 }  // namespace holdfast

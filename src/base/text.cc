@@ -2,10 +2,24 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <vector>
 
 namespace holdfast {
 namespace {
+
+/// Eight bytes at once, A to Z of them in lower case. A byte is upper case if it is below 0x80 and
+/// adding what is missing from 'A' to 0x80 carries into its top bit while 'Z' + 1 does not.
+std::uint64_t lower_word(const char* eight) {
+  constexpr std::uint64_t ones = 0x0101010101010101;
+  std::uint64_t word;
+  std::memcpy(&word, eight, sizeof word);
+  const std::uint64_t low_bits = word & (ones * 0x7f);
+  const std::uint64_t from_a = low_bits + ones * (0x80 - 'A');
+  const std::uint64_t beyond_z = low_bits + ones * (0x80 - 'Z' - 1);
+  const std::uint64_t is_upper = from_a & ~beyond_z & ~word & (ones * 0x80);
+  return word | (is_upper >> 2);  // 0x80 >> 2 is what lies between the cases
+}
 
 bool is_continuation(unsigned char byte) {
   return (byte & 0xc0) == 0x80;
@@ -62,7 +76,15 @@ void append_ascii_escaped(std::string& out, char c) {
 }  // namespace
 
 bool iequals(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, [](char x, char y) { return ascii_lower(x) == ascii_lower(y); });
+  if (a.size() != b.size()) return false;
+  std::size_t at = 0;
+  for (; a.size() - at >= sizeof(std::uint64_t); at += sizeof(std::uint64_t)) {
+    if (lower_word(a.data() + at) != lower_word(b.data() + at)) return false;
+  }
+  for (; at < a.size(); ++at) {
+    if (ascii_lower(a[at]) != ascii_lower(b[at])) return false;
+  }
+  return true;
 }
 
 std::string to_lower(std::string_view text) {
@@ -72,10 +94,10 @@ std::string to_lower(std::string_view text) {
 }
 
 std::string_view trim(std::string_view text) {
-  constexpr std::string_view blanks = " \t";
-  const std::size_t first = text.find_first_not_of(blanks);
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(blanks) - first + 1);
+  const auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
+  while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_blank(text.back())) text.remove_suffix(1);
+  return text;
 }
 
 std::optional<std::uint64_t> parse_decimal(std::string_view text) {

@@ -1,8 +1,24 @@
 #include "holdfast/base/uuid.h"
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace holdfast {
+namespace {
+
+/// Every byte in two digits.
+constexpr auto hex_pairs = [] {
+  constexpr char digits[] = "0123456789abcdef";
+  std::array<std::array<char, 2>, 256> pairs{};
+  for (std::size_t byte = 0; byte < pairs.size(); ++byte) {
+    pairs[byte] = {digits[byte / 16], digits[byte % 16]};
+  }
+  return pairs;
+}();
+
+}  // namespace
 
 Uuid7::Uuid7(WallTime now, Rng& rng) {
   const auto since_1970 =
@@ -14,16 +30,12 @@ Uuid7::Uuid7(WallTime now, Rng& rng) {
       (static_cast<std::uint64_t>(since_1970) << 16) | version | (rng.next() >> 52);
   const std::uint64_t low = variant | (rng.next() >> 2);
 
-  constexpr char hex_digits[] = "0123456789abcdef";
-  int digit = 0;
-  for (std::size_t i = 0; i < text_.size(); ++i) {
-    if (i == 8 || i == 13 || i == 18 || i == 23) {
-      text_[i] = '-';
-      continue;
-    }
-    const std::uint64_t half = digit < 16 ? high : low;
-    text_[i] = hex_digits[(half >> (60 - 4 * (digit % 16))) & 0xf];
-    ++digit;
+  const std::array<std::uint64_t, 2> halves{high, low};
+  char* at = text_.data();
+  for (std::size_t byte = 0; byte < 16; ++byte) {
+    if (byte == 4 || byte == 6 || byte == 8 || byte == 10) *at++ = '-';
+    const std::uint64_t value = halves[byte / 8] >> (56 - 8 * (byte % 8)) & 0xff;
+    at = std::copy_n(hex_pairs[value].data(), 2, at);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "holdfast/http/date.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <iterator>
 
@@ -26,12 +27,6 @@ constexpr std::string_view months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
 // WallTime counts nanoseconds in 64 bits, so it holds the years 1678 to 2261 whole.
 constexpr int first_year = 1678;
 constexpr int last_year = 2261;
-
-void append_number(std::string& out, unsigned value, int width) {
-  char digits[8];
-  for (int i = width; i-- > 0; value /= 10) digits[i] = static_cast<char>('0' + value % 10);
-  out.append(digits, static_cast<std::size_t>(width));
-}
 
 /// Reads a date from left to right; after the first mismatch everything fails.
 class Reader {
@@ -155,26 +150,49 @@ std::optional<WallTime> to_wall_time(const DateTime& date) {
   return WallTime(sys_days(day)) + hours(date.hour) + minutes(date.minute) + seconds(date.second);
 }
 
+using Second = std::chrono::sys_seconds;
+
+struct WrittenDate {
+  Second second = Second::min();
+  std::array<char, 29> text{};
+};
+
+WrittenDate written(Second second) {
+  const auto day = floor<days>(second);
+  const year_month_day date(day);
+  const std::chrono::hh_mm_ss clock(second - day);
+  WrittenDate written{second, {}};
+  char* at = written.text.data();
+  const auto put = [&at](std::string_view text) { at = std::copy(text.begin(), text.end(), at); };
+  const auto put_number = [&at](auto value, int width) {
+    auto rest = static_cast<unsigned>(value);
+    for (int i = width; i-- > 0; rest /= 10) at[i] = static_cast<char>('0' + rest % 10);
+    at += width;
+  };
+  put(weekdays[std::chrono::weekday(day).c_encoding()]);
+  put(", ");
+  put_number(static_cast<unsigned>(date.day()), 2);
+  put(" ");
+  put(months[static_cast<unsigned>(date.month()) - 1]);
+  put(" ");
+  put_number(static_cast<int>(date.year()), 4);
+  put(" ");
+  put_number(clock.hours().count(), 2);
+  put(":");
+  put_number(clock.minutes().count(), 2);
+  put(":");
+  put_number(clock.seconds().count(), 2);
+  put(" GMT");
+  return written;
+}
+
 }  // namespace
 
-void append_http_date(std::string& out, WallTime time) {
-  const auto day = floor<days>(time);
-  const year_month_day date(day);
-  const std::chrono::hh_mm_ss clock(floor<seconds>(time - day));
-  out += weekdays[std::chrono::weekday(day).c_encoding()];
-  out += ", ";
-  append_number(out, static_cast<unsigned>(date.day()), 2);
-  out += ' ';
-  out += months[static_cast<unsigned>(date.month()) - 1];
-  out += ' ';
-  append_number(out, static_cast<unsigned>(static_cast<int>(date.year())), 4);
-  out += ' ';
-  append_number(out, static_cast<unsigned>(clock.hours().count()), 2);
-  out += ':';
-  append_number(out, static_cast<unsigned>(clock.minutes().count()), 2);
-  out += ':';
-  append_number(out, static_cast<unsigned>(clock.seconds().count()), 2);
-  out += " GMT";
+std::string_view http_date(WallTime time) {
+  thread_local WrittenDate last;
+  const auto second = floor<seconds>(time);
+  if (second != last.second) last = written(second);
+  return {last.text.data(), last.text.size()};
 }
 
 std::optional<WallTime> parse_http_date(std::string_view text, WallTime now) {

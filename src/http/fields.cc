@@ -59,6 +59,7 @@ constexpr bool shorter(const Known& a, const Known& b) {
   return a.name.size() < b.name.size();
 }
 static_assert(std::is_sorted(std::begin(known_names), std::end(known_names), shorter));
+static_assert(static_cast<std::size_t>(FieldName::x_request_id) < 64, "Fields keeps a bit of each");
 static_assert(std::size(known_names) == static_cast<std::size_t>(FieldName::x_request_id),
               "every id but `other` has its name");
 
@@ -117,6 +118,7 @@ bool is_hop_by_hop(FieldName id) {
 }
 
 const Field* Fields::find(FieldName id) const {
+  if (!has(id)) return nullptr;
   for (const Field& field : list_) {
     if (field.id == id) return &field;
   }
@@ -136,6 +138,7 @@ std::string_view Fields::value(FieldName id) const {
 }
 
 std::size_t Fields::count(FieldName id) const {
+  if (!has(id)) return 0;
   return static_cast<std::size_t>(
       std::count_if(begin(), end(), [id](const Field& field) { return field.id == id; }));
 }
@@ -165,6 +168,7 @@ bool next_element(std::string_view& rest, std::string_view& element) {
 }
 
 bool lists_token(const Fields& fields, FieldName id, std::string_view token) {
+  if (!fields.has(id)) return false;
   for (const Field& field : fields) {
     if (field.id != id) continue;
     std::string_view rest = field.value;

@@ -84,6 +84,7 @@ Result<std::string_view, Refusal> host_of(const Fields& fields, int minor_versio
 }
 
 Result<void, Refusal> check_connection(const Fields& fields) {
+  if (!fields.has(FieldName::connection)) return {};
   for (const Field& field : fields) {
     if (field.id == FieldName::connection && names_end_to_end_field(field.value)) {
       return refuse("Connection names a field that is meant for the far end");
@@ -98,9 +99,10 @@ bool wants_persistence(const Fields& fields, int minor_version) {
 }
 
 bool has_unknown_expectation(const Fields& fields) {
-  return std::any_of(fields.begin(), fields.end(), [](const Field& field) {
-    return field.id == FieldName::expect && !iequals(field.value, "100-continue");
-  });
+  return fields.has(FieldName::expect) &&
+         std::any_of(fields.begin(), fields.end(), [](const Field& field) {
+           return field.id == FieldName::expect && !iequals(field.value, "100-continue");
+         });
 }
 
 }  // namespace holdfast::http

@@ -1,8 +1,12 @@
 #include "holdfast/http/guard.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <bit>
 #include <utility>
 
 #include "holdfast/base/text.h"
@@ -26,28 +30,38 @@ ByteClass class_of(char c) {
   return byte_classes[static_cast<unsigned char>(c)];
 }
 
-/// True if one of eight bytes is a control byte: the usual tests for a byte below 0x20 and for a
-/// zero byte, here of the difference to DEL, on a whole word at once.
-bool has_control(const char* eight) {
-  constexpr std::uint64_t ones = 0x0101010101010101;
-  constexpr std::uint64_t high_bits = ones * 0x80;
-  std::uint64_t word;
-  std::memcpy(&word, eight, sizeof word);
-  const std::uint64_t to_delete = word ^ (ones * 0x7f);
-  const std::uint64_t below_space = (word - ones * 0x20) & ~word;
-  const std::uint64_t is_delete = (to_delete - ones) & ~to_delete;
-  return ((below_space | is_delete) & high_bits) != 0;
+#ifdef __SSE2__
+/// Where in sixteen bytes the first control byte or DEL is; 16 if there is none.
+std::size_t first_control(const char* sixteen) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(sixteen));
+  const __m128i last_control = _mm_set1_epi8(0x1f);
+  const __m128i is_control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, last_control), bytes);
+  const __m128i is_delete = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f));
+  const int found = _mm_movemask_epi8(_mm_or_si128(is_control, is_delete));
+  return static_cast<std::size_t>(std::countr_zero(static_cast<unsigned>(found) | 0x10000u));
 }
+#else
+std::size_t first_control(const char* sixteen) {
+  const char* const end = sixteen + 16;
+  return static_cast<std::size_t>(
+      std::find_if(sixteen, end,
+                   [](char c) { return class_of(c) != ByteClass::text || c == '\t'; }) -
+      sixteen);
+}
+#endif
 
 /// How many bytes of plain text `input` begins with.
 std::size_t text_length(std::string_view input) {
   std::size_t at = 0;
-  for (;;) {
-    while (input.size() - at >= 8 && !has_control(input.data() + at)) at += 8;
-    const std::size_t stop = std::min(input.size(), at + 8);
-    while (at < stop && class_of(input[at]) == ByteClass::text) ++at;
-    if (at < stop || at == input.size()) return at;  // what stopped the words was not HTAB
+  while (input.size() - at >= 16) {
+    const std::size_t plain = first_control(input.data() + at);
+    at += plain;
+    if (plain == 16) continue;
+    if (input[at] != '\t') return at;
+    ++at;
   }
+  while (at < input.size() && class_of(input[at]) == ByteClass::text) ++at;
+  return at;
 }
 
 // A head that needed more is the exception: its memory is given back before the next one.
@@ -88,10 +102,11 @@ void HeadReader::begin(const SectionLimits& limits) {
   limits_ = limits;
   scanner_.begin();
   if (text_.capacity() > kept_capacity) text_ = std::string();
+  if (field_ends_.capacity() * sizeof(std::size_t) > kept_capacity) field_ends_ = {};
   text_.clear();
   line_begin_ = 0;
   start_line_size_ = 0;
-  field_count_ = 0;
+  field_ends_.clear();
   empty_lines_ = 0;
 }
 
@@ -134,9 +149,10 @@ Result<HeadReader::Event, Refusal> HeadReader::end_line() {
   if (in_start_line()) return end_start_line(size);
   line_begin_ = text_.size();
   if (size == 0) return Event::end;
-  if (++field_count_ > limits_.fields) {
+  if (field_ends_.size() == limits_.fields) {
     return refuse("there are more fields than the limit", Problem::headers_too_large);
   }
+  field_ends_.push_back(line_begin_);
   return Event::need_more;
 }
 
@@ -155,13 +171,11 @@ Result<HeadReader::Event, Refusal> HeadReader::end_start_line(std::size_t size) 
 Result<std::uint32_t, Refusal> HeadReader::parse_fields(Fields& fields,
                                                         UnderscorePolicy underscores) const {
   std::uint32_t dropped = 0;
-  std::string_view rest = text_;
-  if (limits_.start_line_bytes != 0) rest.remove_prefix(start_line_size_ + line_end.size());
-  while (!rest.starts_with('\r')) {
-    const std::size_t end = rest.find('\n');
-    const auto field = parse_field_line(rest.substr(0, end - 1));
+  std::size_t begin = limits_.start_line_bytes != 0 ? start_line_size_ + line_end.size() : 0;
+  for (const std::size_t end : field_ends_) {
+    const auto field = parse_field_line(text().substr(begin, end - begin - line_end.size()));
     if (!field) return unexpected(field.error());
-    rest.remove_prefix(end + 1);
+    begin = end;
     if (underscores == UnderscorePolicy::pass || field->name.find('_') == field->name.npos) {
       fields.add(field->name, field->value);
     } else if (underscores == UnderscorePolicy::drop) {

@@ -53,7 +53,7 @@ class Llhttp {
   bool read_head(std::string_view start, std::string_view rest, std::size_t fields,
                  Framing declared, bool has_body) {
     skip_body_ = !has_body;
-    const bool accepted = read(start) && read(rest);
+    const bool accepted = (start.empty() || read(start)) && read(rest);
     const bool chunked = declared.kind == Framing::Kind::chunked;
     return accepted && seen_.headers_complete && seen_.message_complete == !has_body &&
            pieces_.empty() && seen_.fields == fields && seen_.chunked == chunked &&

@@ -52,7 +52,7 @@ std::string stored_head(const Fields& fields, StoredCookies cookies, WallTime no
   }
   if (has_date) return text;
   text += "Date: ";
-  append_http_date(text, now);
+  text += http_date(now);
   text += line_end;
   return text;
 }

@@ -89,6 +89,7 @@ int UvStream::start_connect(const Address& address, Connecting& connecting) {
   const auto on_connected = [](uv_connect_t* request, int status) {
     Handle& handle = *static_cast<Handle*>(request->data);
     if (handle.owner == nullptr) return;
+    handle.owner->network_.loop().begin_event();
     handle.connecting->status = status;
     handle.connecting->ended.notify();
   };
@@ -127,6 +128,7 @@ void UvStream::set_reading(bool reading) {
 }
 
 void UvStream::on_read(long count, const char* bytes) {
+  network_.loop().begin_event();
   if (count > 0) {
     deliver({bytes, static_cast<std::size_t>(count)});
   } else if (count == UV_EOF && pending_error() == 0) {
@@ -203,6 +205,7 @@ void UvStream::queue(std::span<const std::string_view> pieces, std::size_t skipp
 }
 
 void UvStream::on_written(int status) {
+  network_.loop().begin_event();
   if (status == 0) {
     deliver_sent();
   } else {

@@ -162,11 +162,7 @@ void Attempts::forget_other() {
 }
 
 runtime::Task<void> Attempts::attempted() {
-  if (may_hedge()) {
-    co_await hedged();
-  } else {
-    co_await attempt(outcome());
-  }
+  return may_hedge() ? hedged() : attempt(outcome());
 }
 
 /// One attempt, and a second beside it when the first has no answer by then; the first good answer
@@ -227,7 +223,8 @@ runtime::Task<void> Attempts::attempt(Attempt& attempt) {
   attempt.pool = &attempt.cluster().pick(tried_, services_.context.rng);
   cluster_ = &attempt.cluster();
   endpoint_ = attempt.pool->text();
-  co_await connect(attempt, false);
+  if (!keyed()) attempt.lease = attempt.pool->take_idle(!method_listed());
+  if (!attempt.lease) co_await connect(attempt, keyed());
   if (!attempt.error && keyed()) {
     Result<void, Error> allowed = co_await keeper_->may_send();
     if (!allowed) attempt.error = std::move(allowed.error());
@@ -244,19 +241,15 @@ runtime::Task<void> Attempts::attempt(Attempt& attempt) {
   finish(attempt);
 }
 
+/// A connection, of its own if `fresh`.
 runtime::Task<void> Attempts::connect(Attempt& attempt, bool fresh) {
-  if (!fresh && !keyed()) {
-    attempt.lease = attempt.pool->take_idle(!method_listed());
-    if (attempt.lease) co_return;
-  }
   const std::optional<Duration> patience = route_.config->timeout.connect;
   TimePoint deadline = deadline_of(attempt);
   if (!clocks_started_at_) {
     // The clocks do not run yet, but nobody waits for a place in the pool for ever.
     deadline = std::min(deadline, policy::deadline_after(now(), route_.config->timeout.total));
   }
-  const bool alone = fresh || keyed();
-  Result<Lease> lease = co_await attempt.pool->acquire(alone, patience, deadline);
+  Result<Lease> lease = co_await attempt.pool->acquire(fresh, patience, deadline);
   if (lease) {
     attempt.lease = std::move(*lease);
   } else {
@@ -376,6 +369,13 @@ runtime::Task<void> Attempts::read_head(Attempt& attempt, TimePoint deadline) {
   net::Stream& stream = attempt.lease->stream();
   http::ResponseParser& parser = attempt.lease->parser();
   for (;;) {
+    if (stream.input().empty()) {
+      if (!stream.open_for_input()) break;
+      const bool in_time = co_await stream.until_input(deadline);
+      if (in_time) continue;
+      attempt.error = Error{ErrorType::http_response_timeout, "no answer came in time"};
+      co_return;
+    }
     Result<http::ParseStep, Error> step = parser.parse(stream.input());
     if (!step) {
       attempt.error = std::move(step.error());
@@ -398,21 +398,11 @@ runtime::Task<void> Attempts::read_head(Attempt& attempt, TimePoint deadline) {
       // attempts at once only the winner may speak.
       const bool heard = outgoing_.client != nullptr && !hedging_;
       if (heard) outgoing_.client->inform(head, count_);
-      continue;
-    }
-    if (!stream.open_for_input()) {
-      Result<void, Error> end = parser.finish();
-      attempt.error =
-          end ? Error{ErrorType::http_response_incomplete, "the response ended in its head"}
-              : std::move(end.error());
-      co_return;
-    }
-    const bool in_time = co_await stream.until_input(deadline);
-    if (!in_time) {
-      attempt.error = Error{ErrorType::http_response_timeout, "no answer came in time"};
-      co_return;
     }
   }
+  Result<void, Error> end = parser.finish();
+  attempt.error = end ? Error{ErrorType::http_response_incomplete, "the response ended in its head"}
+                      : std::move(end.error());
 }
 
 /// Tells the breaker and the metrics what is known at the head of the response.

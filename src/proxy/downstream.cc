@@ -213,19 +213,30 @@ DownstreamConnection::DownstreamConnection(std::unique_ptr<net::Stream> stream,
       body_(*stream_, parser_, context),
       transaction_(*this) {}
 
+/// Serves until the connection has ended, or the client is known to be gone.
 runtime::Task<void> DownstreamConnection::run() {
+  runtime::Task<void> serving = serve();
+  runtime::Task<void> client_gone = watch_client();
+  co_await runtime::first_of(serving, client_gone);
+}
+
+runtime::Task<void> DownstreamConnection::serve() {
   for (;;) {
     const bool has_request = co_await read_head();
     if (!has_request) break;
     if (refusal_) {
       co_await refuse(*refusal_);
     } else {
-      co_await handle_one();
+      body_.begin(handler_.options().min_body_rate);
+      body_.take_arrived();
+      co_await handler_.handle(transaction_);
     }
     if (stream_->failure() || transaction_.was_cut()) co_return;
     if (transaction_.closes() || !transaction_.finished()) break;
-    const bool at_next = co_await finish_body();
-    if (!at_next) break;
+    if (!body_.complete()) {
+      const bool at_next = co_await finish_body();
+      if (!at_next) break;
+    }
     body_.release();
     if (handler_.draining() && !has_next()) break;
     parser_.begin();
@@ -247,6 +258,18 @@ runtime::Task<bool> DownstreamConnection::read_head() {
   TimePoint deadline = policy::deadline_after(now, handler_.options().idle_timeout);
   bool begun = false;
   for (;;) {
+    if (stream_->input().empty()) {
+      if (!stream_->open_for_input()) co_return false;
+      idle_ = !begun;
+      const bool in_time = co_await stream_->until_input(deadline);
+      if (!in_time && !begun) co_return false;
+      if (!in_time) {
+        refusal_ =
+            http::RequestError{http::Problem::request_timeout, "the head did not arrive in time"};
+        co_return true;
+      }
+      continue;
+    }
     if (!begun) parser_.set_limits(handler_.options().limits);
     Result<http::ParseStep, http::RequestError> step = parser_.parse(stream_->input());
     if (parser_.started() && !begun) {
@@ -266,24 +289,7 @@ runtime::Task<bool> DownstreamConnection::read_head() {
       head_read_ = true;
       co_return true;
     }
-    if (!stream_->open_for_input()) co_return false;
-    idle_ = !begun;
-    const bool in_time = co_await stream_->until_input(deadline);
-    if (in_time) continue;
-    if (!begun) co_return false;
-    refusal_ =
-        http::RequestError{http::Problem::request_timeout, "the head did not arrive in time"};
-    co_return true;
   }
-}
-
-runtime::Task<void> DownstreamConnection::handle_one() {
-  body_.begin(handler_.options().min_body_rate);
-  body_.take_arrived();
-  runtime::Task<void> handling = handler_.handle(transaction_);
-  runtime::Task<void> client_gone = watch_client();
-  co_await runtime::first_of(handling, client_gone);
-  if (!handling.done()) handling.reset();
 }
 
 runtime::Task<void> DownstreamConnection::watch_client() {

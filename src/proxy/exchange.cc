@@ -70,52 +70,47 @@ Exchange::~Exchange() {
   generation_.unpin();
 }
 
+/// The stage that answers: this one only chooses it.
 runtime::Task<void> Exchange::run() {
   const http::RequestHead& request = transaction_.request();
   const RouteTable::Input input{transaction_.listener(), request.authority,   request.path,
                                 request.method,          request.method_text, request.fields};
   const int index = generation_.routes().match(input);
-  if (index < 0) {
-    const http::RequestError error{http::Problem::no_route, "no route matches the request"};
-    co_await answer_problem(error);
-    co_return;
-  }
+  if (index < 0) return refuse({http::Problem::no_route, "no route matches the request"});
   route_ = &generation_.route(index);
-  if (const auto& failure = transaction_.body().early_failure()) {
-    const http::RequestError error = failure->error;
-    co_await answer_problem(error);
-    co_return;
+  if (const auto& failure = transaction_.body().early_failure()) return refuse(failure->error);
+  if (request.method == http::Method::options &&
+      parse_decimal(request.fields.value(http::FieldName::max_forwards)) == 0) {
+    return answer_options();
   }
-  const std::string_view hops = request.fields.value(http::FieldName::max_forwards);
-  if (request.method == http::Method::options && parse_decimal(hops) == 0) {
-    OwnResponse response;  // RFC 9110 §7.6.2: the last recipient answers by itself
-    response.status = 204;
-    response.allow = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
-    co_await transaction_.respond(response);
-    co_return;
-  }
-  if (route_->config->respond) {
-    co_await answer_static(*route_->config->respond, "");
-    co_return;
-  }
+  if (route_->config->respond) return answer_static(*route_->config->respond, "");
   if (request.fields.has(http::FieldName::via) &&
       times_in_via(request.fields, generation_.config().server.name) >= max_times_in_via) {
-    const Error error{ErrorType::proxy_loop_detected,
-                      "the request has come through here too often"};
-    co_await answer_error(error, std::nullopt);
-    co_return;
+    return answer_loop();
   }
   if (!prepare()) {
-    const http::RequestError error{http::Problem::bad_request,
-                                   "the deadline header is not a number of milliseconds"};
-    co_await answer_problem(error);
-    co_return;
+    return refuse(
+        {http::Problem::bad_request, "the deadline header is not a number of milliseconds"});
   }
-  if (wants_key()) {
-    co_await keyed();
-  } else {
-    co_await proxied();
-  }
+  return wants_key() ? keyed() : proxied();
+}
+
+runtime::Task<void> Exchange::refuse(const http::RequestError& error) {
+  refusal_ = error;
+  return answer_problem(*refusal_);
+}
+
+/// RFC 9110 §7.6.2: the last recipient answers by itself.
+runtime::Task<void> Exchange::answer_options() {
+  OwnResponse response;
+  response.status = 204;
+  response.allow = "GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH";
+  co_await transaction_.respond(response);
+}
+
+runtime::Task<void> Exchange::answer_loop() {
+  const Error error{ErrorType::proxy_loop_detected, "the request has come through here too often"};
+  co_await answer_error(error, std::nullopt);
 }
 
 /// Reads what the route needs of the request. False: its deadline header is malformed.

@@ -1,10 +1,9 @@
 #include "holdfast/proxy/heads.h"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 
 #include "holdfast/base/text.h"
+#include "holdfast/base/text_writer.h"
 #include "holdfast/http/date.h"
 #include "holdfast/http/problem.h"
 
@@ -15,19 +14,16 @@ using http::Field;
 using http::FieldName;
 using http::Fields;
 
-void append_number(std::string& out, std::uint64_t number) {
-  std::array<char, 20> digits;
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
-  out.append(digits.data(), end);
-}
+/// Room for a head of usual size.
+constexpr std::size_t usual_head = 512;
 
-void append_field(std::string& out, std::string_view name, std::string_view value) {
+void append_field(TextWriter& out, std::string_view name, std::string_view value) {
   out.append(name).append(": ").append(value).append("\r\n");
 }
 
-void append_status_line(std::string& out, int status, std::string_view reason) {
+void append_status_line(TextWriter& out, int status, std::string_view reason) {
   out.append("HTTP/1.1 ");
-  append_number(out, static_cast<std::uint64_t>(status));
+  out.append_number(static_cast<std::uint64_t>(status));
   out.push_back(' ');
   out.append(reason).append("\r\n");
 }
@@ -56,25 +52,29 @@ class NamedByConnection {
   bool any_;
 };
 
-void append_framing(std::string& out, BodyMode mode, std::uint64_t length) {
+void append_framing(TextWriter& out, BodyMode mode, std::uint64_t length) {
   if (mode == BodyMode::length) {
     out.append("Content-Length: ");
-    append_number(out, length);
+    out.append_number(length);
     out.append("\r\n");
   } else if (mode == BodyMode::chunked) {
     out.append("Transfer-Encoding: chunked\r\n");
   }
 }
 
-void append_trailer_names(std::string& out, std::span<const std::string> names) {
+void append_trailer_names(TextWriter& out, std::span<const std::string> names) {
   if (names.empty()) return;
   out.append("Trailer: ");
   for (std::size_t i = 0; i < names.size(); ++i) out.append(i == 0 ? "" : ", ").append(names[i]);
   out.append("\r\n");
 }
 
+void append_date(TextWriter& out, WallTime now) {
+  out.append("Date: ").append(http::http_date(now)).append("\r\n");
+}
+
 /// Every Via line and our own hop in one field.
-void append_via(std::string& out, const Fields& fields, int minor_version, std::string_view name) {
+void append_via(TextWriter& out, const Fields& fields, int minor_version, std::string_view name) {
   out.append("Via: ");
   for (const Field& field : fields) {
     if (field.id == FieldName::via) out.append(field.value).append(", ");
@@ -83,7 +83,7 @@ void append_via(std::string& out, const Fields& fields, int minor_version, std::
 }
 
 /// Proxy-Status is a list, so ours goes behind those of proxies nearer to the origin (RFC 9209 §2).
-void append_proxy_status(std::string& out, const Fields* fields, std::string_view name,
+void append_proxy_status(TextWriter& out, const Fields* fields, std::string_view name,
                          std::string_view parameters, int attempts) {
   out.append("Proxy-Status: ");
   if (fields != nullptr) {
@@ -95,7 +95,7 @@ void append_proxy_status(std::string& out, const Fields* fields, std::string_vie
   if (!parameters.empty()) out.append("; ").append(parameters);
   if (attempts > 1) {
     out.append("; attempts=");
-    append_number(out, static_cast<std::uint64_t>(attempts));
+    out.append_number(static_cast<std::uint64_t>(attempts));
   }
   out.append("\r\n");
 }
@@ -131,7 +131,7 @@ bool is_replaced(const Field& field, const RequestEdits& edits) {
   return !edits.deadline_header.empty() && iequals(field.name, edits.deadline_header);
 }
 
-void append_forwarded(std::string& out, const http::RequestHead& request,
+void append_forwarded(TextWriter& out, const http::RequestHead& request,
                       const RequestEdits& edits) {
   const Fields& fields = request.fields;
   const bool has_for = !edits.client_ip.empty() || edits.peer_trusted;
@@ -160,43 +160,52 @@ void append_forwarded(std::string& out, const http::RequestHead& request,
 }
 
 /// RFC 9110 §7.6.2: for OPTIONS one less at each hop; elsewhere it is a field like any other.
-void append_max_forwards(std::string& out, const http::RequestHead& request) {
+void append_max_forwards(TextWriter& out, const http::RequestHead& request) {
   const Field* field = request.fields.find(FieldName::max_forwards);
   if (field == nullptr) return;
   const auto hops = parse_decimal(field->value);
   if (request.method == http::Method::options && hops && *hops > 0) {
     out.append("Max-Forwards: ");
-    append_number(out, *hops - 1);
+    out.append_number(*hops - 1);
     out.append("\r\n");
   } else {
     append_field(out, field->name, field->value);
   }
 }
 
-void append_idempotency(std::string& out, std::string_view status, std::string_view key) {
+void append_idempotency(TextWriter& out, std::string_view status, std::string_view key) {
   if (!status.empty()) append_field(out, "Idempotency-Status", status);
   if (!key.empty()) out.append("Idempotency-Key: \"").append(key).append("\"\r\n");
+}
+
+/// The target without `prefix`: a slash, if one must be made up, and the rest.
+struct StrippedTarget {
+  std::string_view slash;
+  std::string_view rest;
+};
+
+StrippedTarget strip_target(std::string_view target, std::string_view prefix) {
+  while (!prefix.empty() && prefix.back() == '/') prefix.remove_suffix(1);
+  if (prefix.empty() || !target.starts_with(prefix)) return {"", target};
+  const std::string_view rest = target.substr(prefix.size());
+  if (rest.starts_with('/')) return {"", rest};
+  if (rest.empty() || rest.front() == '?') return {"/", rest};
+  return {"", target};
 }
 
 }  // namespace
 
 void append_target(std::string& out, std::string_view target, std::string_view prefix) {
-  while (!prefix.empty() && prefix.back() == '/') prefix.remove_suffix(1);
-  if (!prefix.empty() && target.starts_with(prefix)) {
-    const std::string_view rest = target.substr(prefix.size());
-    if (rest.empty() || rest.front() == '/' || rest.front() == '?') {
-      if (rest.empty() || rest.front() != '/') out.push_back('/');
-      out.append(rest);
-      return;
-    }
-  }
-  out.append(target);
+  const StrippedTarget stripped = strip_target(target, prefix);
+  out.append(stripped.slash).append(stripped.rest);
 }
 
-void append_upstream_head(std::string& out, const http::RequestHead& request,
+void append_upstream_head(std::string& text, const http::RequestHead& request,
                           const RequestEdits& edits) {
+  TextWriter out(text, usual_head);
   out.append(request.method_text).push_back(' ');
-  append_target(out, request.target, edits.strip_prefix);
+  const StrippedTarget target = strip_target(request.target, edits.strip_prefix);
+  out.append(target.slash).append(target.rest);
   out.append(" HTTP/1.1\r\n");
   append_field(out, "Host", edits.host);
 
@@ -219,7 +228,7 @@ void append_upstream_head(std::string& out, const http::RequestHead& request,
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(*edits.deadline).count();
     out.append(edits.deadline_header).append(": ");
-    append_number(out, static_cast<std::uint64_t>(std::max<std::int64_t>(left, 1)));
+    out.append_number(static_cast<std::uint64_t>(std::max<std::int64_t>(left, 1)));
     out.append("\r\n");
   }
   if (edits.close) out.append("Connection: close\r\n");
@@ -232,8 +241,9 @@ void append_upstream_head(std::string& out, const http::RequestHead& request,
   out.append("\r\n");
 }
 
-void append_downstream_head(std::string& out, const http::ResponseHead& response,
+void append_downstream_head(std::string& text, const http::ResponseHead& response,
                             const ResponseEdits& edits) {
+  TextWriter out(text, usual_head);
   append_status_line(out, response.status, response.reason);
   const NamedByConnection named(response.fields);
   const bool tells = edits.attempts > 1 || !edits.fallback_of.empty();
@@ -247,9 +257,7 @@ void append_downstream_head(std::string& out, const http::ResponseHead& response
     append_field(out, field.name, field.value);
   }
   if (!response.fields.has(FieldName::date)) {
-    out.append("Date: ");
-    http::append_http_date(out, edits.now);
-    out.append("\r\n");
+    append_date(out, edits.now);
   }
   append_via(out, response.fields, response.minor_version, edits.server_name);
   if (tells) {
@@ -268,7 +276,8 @@ void append_downstream_head(std::string& out, const http::ResponseHead& response
   out.append("\r\n");
 }
 
-void append_informational_head(std::string& out, const http::ResponseHead& response) {
+void append_informational_head(std::string& text, const http::ResponseHead& response) {
+  TextWriter out(text, usual_head);
   append_status_line(out, response.status, response.reason);
   const NamedByConnection named(response.fields);
   for (const Field& field : response.fields) {
@@ -278,8 +287,9 @@ void append_informational_head(std::string& out, const http::ResponseHead& respo
   out.append("\r\n");
 }
 
-void append_own_head(std::string& out, const OwnResponse& response, std::string_view server_name,
+void append_own_head(std::string& text, const OwnResponse& response, std::string_view server_name,
                      bool close, WallTime now) {
+  TextWriter out(text, usual_head);
   append_status_line(out, response.status, http::reason_phrase(response.status));
   if (!response.content_type.empty()) append_field(out, "Content-Type", response.content_type);
   bool has_cache_control = false;
@@ -292,7 +302,7 @@ void append_own_head(std::string& out, const OwnResponse& response, std::string_
   if (response.no_store && !has_cache_control) out.append("Cache-Control: no-store\r\n");
   if (response.retry_after) {
     out.append("Retry-After: ");
-    append_number(out, static_cast<std::uint64_t>(*response.retry_after));
+    out.append_number(static_cast<std::uint64_t>(*response.retry_after));
     out.append("\r\n");
   }
   if (!response.allow.empty()) append_field(out, "Allow", response.allow);
@@ -301,9 +311,7 @@ void append_own_head(std::string& out, const OwnResponse& response, std::string_
   }
   append_idempotency(out, response.idempotency_status, "");
   if (!has_date) {
-    out.append("Date: ");
-    http::append_http_date(out, now);
-    out.append("\r\n");
+    append_date(out, now);
   }
   if (close) out.append("Connection: close\r\n");
   if (response.status != 204 && response.status != 304) {

@@ -104,7 +104,9 @@ class PathIndex {
   /// rest.
   template <class Visit>
   void for_each(std::string_view path, const Visit& visit) const {
-    if (const auto found = exact_.find(path); found != exact_.end()) visit(found->second);
+    if (!exact_.empty()) {
+      if (const auto found = exact_.find(path); found != exact_.end()) visit(found->second);
+    }
     for (const std::size_t length : prefix_lengths_) {
       const std::string_view prefix = path.substr(0, length);
       if (prefix.size() < length || !has_prefix(path, prefix)) continue;
@@ -151,8 +153,9 @@ struct RouteTable::Index {
   /// Calls visit(candidates) for lists that together hold every route whose host and path may fit.
   template <class Visit>
   void for_each(std::string_view host, std::string_view path, const Visit& visit) const {
-    if (const auto found = exact_hosts.find(host); found != exact_hosts.end()) {
-      found->second.for_each(path, visit);
+    if (!exact_hosts.empty()) {
+      const auto found = exact_hosts.find(host);
+      if (found != exact_hosts.end()) found->second.for_each(path, visit);
     }
     for (const std::size_t length : suffix_lengths) {
       if (host.size() <= length) continue;

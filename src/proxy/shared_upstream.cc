@@ -10,9 +10,7 @@ namespace {
 
 constexpr std::uint64_t no_limit = std::numeric_limits<std::uint64_t>::max();
 
-void collect(policy::Breaker& breaker, Transitions& transitions) {
-  while (auto transition = breaker.take_transition()) transitions.push_back(*transition);
-}
+constexpr std::uint64_t not_closed = std::numeric_limits<std::uint64_t>::max();
 
 }  // namespace
 
@@ -20,14 +18,28 @@ SharedUpstream::SharedUpstream(const UpstreamConfig& config)
     : name_(config.name),
       breaker_(config.breaker),
       max_connections_(config.pool.max_connections.value_or(no_limit)),
-      max_pending_(config.pool.max_pending.value_or(no_limit)) {}
+      max_pending_(config.pool.max_pending.value_or(no_limit)) {
+  publish_state();
+}
+
+void SharedUpstream::publish(Transitions& transitions) {
+  while (auto transition = breaker_.take_transition()) transitions.push_back(*transition);
+  publish_state();
+}
+
+void SharedUpstream::publish_state() {
+  state_.store(breaker_.state(), std::memory_order_relaxed);
+  const auto permit = breaker_.closed_permit();
+  closed_epoch_.store(permit ? permit->epoch : not_closed, std::memory_order_relaxed);
+}
 
 Result<policy::Breaker::Permit, policy::Breaker::Rejected> SharedUpstream::acquire(
     TimePoint now, Transitions& transitions) {
+  const std::uint64_t epoch = closed_epoch_.load(std::memory_order_relaxed);
+  if (epoch != not_closed) return policy::Breaker::Permit{epoch, false};
   const std::lock_guard lock(mutex_);
   auto permit = breaker_.acquire(now);
-  collect(breaker_, transitions);
-  state_.store(breaker_.state(), std::memory_order_relaxed);
+  publish(transitions);
   return permit;
 }
 
@@ -41,8 +53,7 @@ void SharedUpstream::record(policy::Breaker::Permit permit, policy::Breaker::Out
                             Duration latency, TimePoint now, Rng& rng, Transitions& transitions) {
   const std::lock_guard lock(mutex_);
   breaker_.record(permit, outcome, latency, now, rng);
-  collect(breaker_, transitions);
-  state_.store(breaker_.state(), std::memory_order_relaxed);
+  publish(transitions);
 }
 
 policy::RetryBudget& SharedUpstream::budget_for(Duration window) {
@@ -138,7 +149,7 @@ void SharedUpstream::forget_pressure(const void* owner) {
 void SharedUpstream::reconfigure(const UpstreamConfig& config) {
   const std::lock_guard lock(mutex_);
   breaker_.reconfigure(config.breaker);
-  state_.store(breaker_.state(), std::memory_order_relaxed);
+  publish_state();
   max_connections_ = config.pool.max_connections.value_or(no_limit);
   max_pending_ = config.pool.max_pending.value_or(no_limit);
   while (open_ < max_connections_ && !queue_.empty()) {

@@ -22,23 +22,28 @@ uv_handle_t* as_handle(Handle& handle) {
 // handle: a libuv timer of 0 ms that sets itself again would not let the loop look at its sockets.
 class UvTimers final : public Timers {
  public:
-  UvTimers(uv_loop_t* loop, const Clock& clock) : clock_(clock) {
+  UvTimers(uv_loop_t* loop, LoopClock& clock) : clock_(clock) {
     uv_timer_init(loop, &timer_);
     uv_idle_init(loop, &next_turn_);
     uv_check_init(loop, &io_seen_);
+    uv_prepare_init(loop, &turn_);
     timer_.data = this;
     next_turn_.data = this;
     io_seen_.data = this;
+    turn_.data = this;
+    uv_prepare_start(&turn_, &UvTimers::on_turn);
   }
   void unreference() {
     uv_unref(as_handle(timer_));
     uv_unref(as_handle(next_turn_));
     uv_unref(as_handle(io_seen_));
+    uv_unref(as_handle(turn_));
   }
   void close() {
     uv_close(as_handle(timer_), nullptr);
     uv_close(as_handle(next_turn_), nullptr);
     uv_close(as_handle(io_seen_), nullptr);
+    uv_close(as_handle(turn_), nullptr);
   }
 
  private:
@@ -54,6 +59,11 @@ class UvTimers final : public Timers {
     const std::uint64_t loop_time = uv_now(timer_.loop);
     const auto wait = static_cast<std::uint64_t>(due) - loop_time;
     uv_timer_start(&timer_, &UvTimers::on_timer, wait, 0);
+  }
+
+  // Just before the loop waits: what it then finds happened later than what is known.
+  static void on_turn(uv_prepare_t* prepare) {
+    static_cast<UvTimers*>(prepare->data)->clock_.begin_event();
   }
 
   static void on_timer(uv_timer_t* timer) { static_cast<UvTimers*>(timer->data)->run(); }
@@ -75,21 +85,24 @@ class UvTimers final : public Timers {
   // A loop that comes so late was itself stopped or starved: what arrived meanwhile was in time,
   // and is looked at before anybody's time is called up.
   void run() {
+    clock_.begin_event();
     if (clock_.now() - armed_for_ <= held_up) return run_now();
     uv_idle_start(&next_turn_, &UvTimers::on_next_turn);
     uv_check_start(&io_seen_, &UvTimers::on_io_seen);
   }
 
   void run_now() {
+    clock_.begin_event();
     armed_for_ = never;
     run_due(clock_.now());
   }
 
   static constexpr Duration held_up = std::chrono::milliseconds(50);
-  const Clock& clock_;
+  LoopClock& clock_;
   uv_timer_t timer_;
   uv_idle_t next_turn_;
   uv_check_t io_seen_;
+  uv_prepare_t turn_;
   TimePoint armed_for_ = never;
 };
 
@@ -97,11 +110,13 @@ struct BlockingWork {
   uv_work_t request;
   std::function<void()> work;
   std::function<void()> done;
+  LoopClock& clock;
 };
 
 struct SignalHandle {
   uv_signal_t handle;
   std::function<void()> handler;
+  LoopClock& clock;
 };
 
 std::unique_ptr<uv_loop_t> make_loop() {
@@ -119,7 +134,7 @@ void run_to_the_end(uv_loop_t* loop) {
 }  // namespace
 
 struct EventLoop::Impl {
-  Impl(uv_loop_t* uv_loop, const Clock& clock) : timers(uv_loop, clock) {
+  Impl(uv_loop_t* uv_loop, LoopClock& loop_clock) : clock(loop_clock), timers(uv_loop, loop_clock) {
     wake.data = this;
     HOLDFAST_ASSERT(uv_async_init(uv_loop, &wake, &Impl::on_wake) == 0);
   }
@@ -133,7 +148,10 @@ struct EventLoop::Impl {
       const std::lock_guard lock(mutex);
       functions.swap(posted);
     }
-    for (auto& function : functions) function();
+    for (auto& function : functions) {
+      clock.begin_event();
+      function();
+    }
     return !functions.empty();
   }
 
@@ -149,6 +167,7 @@ struct EventLoop::Impl {
     for (auto& signal : signals) uv_close(as_handle(signal->handle), nullptr);
   }
 
+  LoopClock& clock;
   UvTimers timers;
   uv_async_t wake;
   std::mutex mutex;
@@ -187,7 +206,9 @@ bool EventLoop::run_posted() {
 }
 
 void EventLoop::run() {
+  clock_.stand_still(true);
   uv_run(loop_.get(), UV_RUN_DEFAULT);
+  clock_.stand_still(false);
 }
 
 void EventLoop::stop() {
@@ -203,26 +224,31 @@ void EventLoop::post(std::function<void()> function) {
 }
 
 void EventLoop::run_blocking(std::function<void()> work, std::function<void()> done) {
-  auto* job = new BlockingWork{{}, std::move(work), std::move(done)};
+  auto* job = new BlockingWork{{}, std::move(work), std::move(done), clock_};
   job->request.data = job;
   const int queued = uv_queue_work(
       loop_.get(), &job->request,
       [](uv_work_t* request) { static_cast<BlockingWork*>(request->data)->work(); },
       [](uv_work_t* request, int) {
         const std::unique_ptr<BlockingWork> owned(static_cast<BlockingWork*>(request->data));
+        owned->clock.begin_event();
         owned->done();
       });
   HOLDFAST_ASSERT(queued == 0);
 }
 
 void EventLoop::on_signal(int number, std::function<void()> handler) {
-  auto& signal = *impl_->signals.emplace_back(std::make_unique<SignalHandle>());
-  signal.handler = std::move(handler);
+  auto& signal = *impl_->signals.emplace_back(
+      std::make_unique<SignalHandle>(uv_signal_t{}, std::move(handler), clock_));
   signal.handle.data = &signal;
   HOLDFAST_ASSERT(uv_signal_init(loop_.get(), &signal.handle) == 0);
   const int started = uv_signal_start(
       &signal.handle,
-      [](uv_signal_t* handle, int) { static_cast<SignalHandle*>(handle->data)->handler(); },
+      [](uv_signal_t* handle, int) {
+        auto& given = *static_cast<SignalHandle*>(handle->data);
+        given.clock.begin_event();
+        given.handler();
+      },
       number);
   HOLDFAST_ASSERT(started == 0);
 }

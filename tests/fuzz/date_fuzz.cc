@@ -14,8 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto time = http::parse_http_date(text, now);
   // Beyond what WallTime can hold a date is the end of time, which cannot be written.
   if (time && *time != WallTime::max() && *time != WallTime::min()) {
-    std::string written;
-    http::append_http_date(written, *time);
+    const std::string written(http::http_date(*time));
     promise(written.size() == 29, "a date has 29 characters");
     const auto again = http::parse_http_date(written, now);
     promise(again.has_value() && *again == *time, "what was read can be written and read");

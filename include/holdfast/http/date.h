@@ -2,15 +2,15 @@
 #pragma once
 
 #include <optional>
-#include <string>
 #include <string_view>
 
 #include "holdfast/base/time.h"
 
 namespace holdfast::http {
 
-/// Appends IMF-fixdate: "Sun, 06 Nov 1994 08:49:37 GMT" (29 characters).
-void append_http_date(std::string& out, WallTime time);
+/// IMF-fixdate: "Sun, 06 Nov 1994 08:49:37 GMT" (29 characters). The view lasts until the next call
+/// on this thread, which remembers it: most dates are of the same second as the one before.
+std::string_view http_date(WallTime time);
 
 /// All three forms: IMF-fixdate, RFC 850, asctime. A two-digit year more than 50 years ahead of
 /// `now` is in the past. nullopt for anything else.

@@ -70,9 +70,14 @@ struct Field {
 class Fields {
  public:
   void add(std::string_view name, std::string_view value) {
-    list_.push_back({name, value, field_name(name)});
+    const FieldName id = field_name(name);
+    list_.push_back({name, value, id});
+    present_ |= bit(id);
   }
-  void clear() { list_.clear(); }
+  void clear() {
+    list_.clear();
+    present_ = 0;
+  }
 
   /// The first field of that name, or nullptr.
   const Field* find(FieldName id) const;
@@ -80,7 +85,7 @@ class Fields {
   /// The first value, or "".
   std::string_view value(FieldName id) const;
   std::size_t count(FieldName id) const;
-  bool has(FieldName id) const { return find(id) != nullptr; }
+  bool has(FieldName id) const { return (present_ & bit(id)) != 0; }
 
   std::size_t size() const { return list_.size(); }
   bool empty() const { return list_.empty(); }
@@ -88,7 +93,12 @@ class Fields {
   auto end() const { return list_.end(); }
 
  private:
+  static constexpr std::uint64_t bit(FieldName id) {
+    return std::uint64_t{1} << static_cast<unsigned>(id);
+  }
+
   std::vector<Field> list_;
+  std::uint64_t present_ = 0;  // the ids there are: most questions are about fields that are not
 };
 
 /// RFC 9110 §5.6.2: tchar.

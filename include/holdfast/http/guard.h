@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "holdfast/base/result.h"
 #include "holdfast/http/fields.h"
@@ -67,7 +68,7 @@ class HeadReader {
   std::string_view start_line() const { return text().substr(0, start_line_size_); }
   /// All bytes of the section so far.
   std::string_view text() const { return text_; }
-  std::size_t field_count() const { return field_count_; }
+  std::size_t field_count() const { return field_ends_.size(); }
   /// Adds the field lines to `fields`, which then point into this object; says how many were
   /// dropped. REQUIRES: Event::end was reported.
   Result<std::uint32_t, Refusal> parse_fields(Fields& fields, UnderscorePolicy underscores) const;
@@ -84,7 +85,7 @@ class HeadReader {
   std::string text_;
   std::size_t line_begin_ = 0;
   std::size_t start_line_size_ = 0;
-  std::size_t field_count_ = 0;
+  std::vector<std::size_t> field_ends_;  // where in text_ each field line ends
   std::size_t empty_lines_ = 0;
 };
 

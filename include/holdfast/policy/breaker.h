@@ -76,6 +76,10 @@ class Breaker {
 
   explicit Breaker(const BreakerOptions& options) : options_(options), window_(options.window) {}
 
+  /// The permit that acquire() gives for as long as the breaker is closed; nullopt while it is not.
+  std::optional<Permit> closed_permit() const {
+    return state_ == BreakerState::closed ? std::optional(Permit{epoch_, false}) : std::nullopt;
+  }
   /// Asks for one call. Every permit must be given back by exactly one record().
   Result<Permit, Rejected> acquire(TimePoint now);
   /// What acquire() would refuse with, and nothing changes.

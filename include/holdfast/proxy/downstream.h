@@ -162,9 +162,9 @@ class DownstreamConnection {
   friend class Transaction;
 
   bool has_next();
-  runtime::Task<bool> read_head();
-  runtime::Task<void> handle_one();
+  runtime::Task<void> serve();
   runtime::Task<void> watch_client();
+  runtime::Task<bool> read_head();
   runtime::Task<void> refuse(const http::RequestError& error);
   runtime::Task<bool> finish_body();
   runtime::Task<void> linger();

@@ -48,6 +48,9 @@ class Exchange {
 
  private:
   // -- stages
+  runtime::Task<void> refuse(const http::RequestError& error);
+  runtime::Task<void> answer_options();
+  runtime::Task<void> answer_loop();
   runtime::Task<void> proxied();
   runtime::Task<void> conclude();
   runtime::Task<bool> deliver(Attempt& attempt, std::string_view fallback_of,
@@ -96,6 +99,7 @@ class Exchange {
   Generation& generation_;
   Services& services_;
   const RouteState* route_ = nullptr;
+  std::optional<http::RequestError> refusal_;  // of a request that gets no further
 
   std::string_view request_id_;
   std::optional<Uuid7> made_request_id_;

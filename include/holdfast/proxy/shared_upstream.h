@@ -2,7 +2,7 @@
 // budgets, its bound on connections. Survives reloads as long as the upstream keeps its name.
 //
 // Contract: thread-safe. Each call takes one mutex for one call of a policy, nothing more; nothing
-// waits.
+// waits. A closed breaker is asked without it: its permit is one number, which workers can read.
 #pragma once
 
 #include <atomic>
@@ -84,6 +84,9 @@ class SharedUpstream {
   void reconfigure(const UpstreamConfig& config);
 
  private:
+  /// The breaker has been asked or told something: what is read without the lock is renewed.
+  void publish(Transitions& transitions);
+  void publish_state();
   policy::RetryBudget& budget_for(Duration window);
   std::uint64_t free_soon() const;
   /// REQUIRES: the queue is not empty and the lock is held.
@@ -102,6 +105,8 @@ class SharedUpstream {
   // In the order of their coming, so that one seed of the simulator is one history.
   std::vector<std::pair<const void*, std::function<void()>>> pressure_;
   std::atomic<policy::BreakerState> state_{policy::BreakerState::closed};
+  /// Of the permit that a closed breaker gives; not_closed otherwise.
+  std::atomic<std::uint64_t> closed_epoch_;
   std::atomic<int> waiters_{0};
 };
 

@@ -17,6 +17,42 @@ struct uv_loop_s;
 
 namespace holdfast::runtime {
 
+/// The time as the code on a loop sees it: it stands still while one event is handled, so that the
+/// kernel is asked once for each event and not a dozen times. Outside of run() it always asks.
+/// Never older than the turn of the loop, whoever forgets to begin an event.
+class LoopClock final : public Clock {
+ public:
+  TimePoint now() const override {
+    if (!now_known_) {
+      now_ = system_.now();
+      now_known_ = stands_;
+    }
+    return now_;
+  }
+  WallTime wall_now() const override {
+    if (!wall_now_known_) {
+      wall_now_ = system_.wall_now();
+      wall_now_known_ = stands_;
+    }
+    return wall_now_;
+  }
+
+  void begin_event() { now_known_ = wall_now_known_ = false; }
+  /// Whether the time stands still between two begin_event().
+  void stand_still(bool stands) {
+    stands_ = stands;
+    begin_event();
+  }
+
+ private:
+  SystemClock system_;
+  mutable TimePoint now_;
+  mutable WallTime wall_now_;
+  mutable bool now_known_ = false;
+  mutable bool wall_now_known_ = false;
+  bool stands_ = false;
+};
+
 class EventLoop {
  public:
   EventLoop();
@@ -41,13 +77,17 @@ class EventLoop {
   /// Calls `handler` on the loop for each delivery of the signal `number`.
   void on_signal(int number, std::function<void()> handler);
 
+  /// For what stands between libuv and us: another event is about to be handled, and the clock
+  /// moves on.
+  void begin_event() { clock_.begin_event(); }
+
   Context& context() { return context_; }
   uv_loop_s* uv() { return loop_.get(); }
 
  private:
   struct Impl;
   std::unique_ptr<uv_loop_s> loop_;
-  SystemClock clock_;
+  LoopClock clock_;
   Rng rng_;
   std::unique_ptr<Impl> impl_;  // holds the timers, which context_ refers to
   Context context_;

@@ -266,7 +266,7 @@ TEST_CASE("times are RFC 3339 in UTC with milliseconds, cut and not rounded") {
   using namespace std::chrono;
   const auto text = [](WallTime time) {
     std::string out = "at ";
-    append_rfc3339(out, time);
+    out += rfc3339(time);
     return out;
   };
   CHECK(text(WallTime{}) == "at 1970-01-01T00:00:00.000Z");

@@ -4,6 +4,7 @@
 #include <rapidcheck.h>
 
 #include <array>
+#include <string>
 
 using namespace holdfast;
 
@@ -36,6 +37,24 @@ TEST_CASE("case is ignored for A to Z alone") {
   CHECK_FALSE(iequals("[", "{"));        // they differ by the same bit as 'A' and 'a'
   CHECK_FALSE(iequals("\xc4", "\xe4"));  // Latin-1 umlauts are octets here
   CHECK(to_lower("X-Trace_ID\xc4[") == "x-trace_id\xc4[");
+}
+
+TEST_CASE("every byte is compared alike, wherever it stands") {
+  // Words of eight are compared at once: each pair of bytes, in such a word and behind it.
+  for (int a = 0; a < 256; ++a) {
+    for (int b = 0; b < 256; ++b) {
+      const char one = static_cast<char>(a);
+      const char other = static_cast<char>(b);
+      const bool same = ascii_lower(one) == ascii_lower(other);
+      for (const std::size_t at : {0, 3, 7, 8, 9}) {
+        std::string left("Zz@[`{Aa\x7f\xff");
+        std::string right("zZ@[`{aA\x7f\xff");
+        left[at] = one;
+        right[at] = other;
+        REQUIRE(iequals(left, right) == same);
+      }
+    }
+  }
 }
 
 TEST_CASE("trim takes spaces and tabs from the ends, nothing else") {

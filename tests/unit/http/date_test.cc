@@ -18,9 +18,7 @@ constexpr std::int64_t example = 784111777;  // 1994-11-06 08:49:37
 const WallTime now = at(1700000000);         // 2023-11-14 22:13:20
 
 std::string written(WallTime time) {
-  std::string out;
-  append_http_date(out, time);
-  return out;
+  return std::string(http_date(time));
 }
 
 }  // namespace

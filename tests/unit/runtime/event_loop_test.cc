@@ -136,6 +136,37 @@ TEST_CASE("what was posted and never run is run by the destructor, even what it 
   CHECK(ran == 2);
 }
 
+TEST_CASE("time stands still while one event is handled, and has moved on in the next") {
+  EventLoop loop;
+  const Clock& clock = loop.context().clock;
+  const SystemClock system;
+  const auto busy = [&system](Duration duration) {
+    const TimePoint end = system.now() + duration;
+    while (system.now() < end) {
+    }
+  };
+  TimePoint first_end{};
+  TimePoint second{};
+  loop.post([&] {
+    const TimePoint begin = clock.now();
+    const WallTime wall = clock.wall_now();
+    busy(milliseconds(2));
+    CHECK(clock.now() == begin);
+    CHECK(clock.wall_now() == wall);
+    first_end = system.now();
+  });
+  loop.post([&] {
+    second = clock.now();
+    loop.stop();
+  });
+  loop.run();
+  CHECK(second >= first_end);
+
+  const TimePoint outside = clock.now();
+  busy(milliseconds(1));
+  CHECK(clock.now() > outside);
+}
+
 TEST_CASE("blocking work runs elsewhere and answers on the loop") {
   EventLoop loop;
   std::thread::id worked;
