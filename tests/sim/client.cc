@@ -13,23 +13,26 @@ using testing::Event;
 /// The longest that the head of an answer may take, from the request's last byte on.
 Duration bound(const Scenario& scenario, const Question& question) {
   constexpr Duration slack = 20ms;
-  if (!question.key.empty()) {
-    const proxy::RouteConfig& route = scenario.keyed_route();
-    // A duplicate's wait, its own turn, and the store's time for a claim, a look, a renewal, a
-    // record and what is tried when one of these fails.
-    const Duration wait = route.idempotency.in_flight_wait.value_or(Duration::zero());
-    return wait + *route.timeout.total + 8 * store_timeout + slack;
-  }
-  const proxy::RouteConfig& route = scenario.plain_route();
+  const bool of_keys = question.path == keyed_path;
+  const proxy::RouteConfig& route = of_keys ? scenario.keyed_route() : scenario.plain_route();
+  const bool keyed = of_keys && (!question.key.empty() || scenario.generates_keys());
+  Duration longest = *route.timeout.total;
   if (question.body.empty()) {
-    const Duration total = *route.timeout.total;
     const auto asked = std::chrono::milliseconds(question.deadline.value_or(3'600'000));
-    return std::min<Duration>(total, asked) + slack;
+    longest = std::min<Duration>(longest, asked);
+  }
+  // A duplicate's wait, its own turn, and the store's time for a claim, a look, a renewal, a record
+  // and what is tried when one of these fails.
+  if (keyed) {
+    longest += route.idempotency.in_flight_wait.value_or(Duration::zero()) + 8 * store_timeout;
   }
   // The clock starts when the body has gone out. Until then every attempt waits for a connection as
-  // long as `total` says, and then for the upstream to take something, as long as `idle` says.
-  const Duration upload = *route.timeout.total + *route.timeout.idle;
-  return route.retry.attempts * upload + *route.timeout.total + slack;
+  // long as `total` says, and then for the upstream to take something, as long as `idle` says. A
+  // body that is kept for its key has come already; without its store it is sent as any other.
+  const bool kept = question.body.size() <= route.retry.body_limit;
+  const bool streams = keyed ? scenario.fails_open() && !kept : !question.body.empty();
+  if (streams) longest += route.retry.attempts * (*route.timeout.total + *route.timeout.idle);
+  return longest + slack;
 }
 
 }  // namespace
