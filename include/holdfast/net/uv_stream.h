@@ -57,10 +57,10 @@ class UvStream final : public Stream {
   void take_last_input();
   int pending_error() const;
   bool is_tcp() const;
-  int descriptor() const;
 
   UvNetwork& network_;
   Handle* handle_;
+  int descriptor_ = -1;  // of an established connection
   bool finished_ = false;
 };
 
