@@ -126,7 +126,7 @@ LiveHandle::~LiveHandle() {
 }
 
 UvNetwork::UvNetwork(runtime::EventLoop& loop)
-    : loop_(loop), read_buffer_(std::make_unique<char[]>(read_buffer_bytes)) {}
+    : loop_(loop), read_buffer_(std::make_unique_for_overwrite<char[]>(read_buffer_bytes)) {}
 
 UvNetwork::~UvNetwork() = default;
 
