@@ -4,9 +4,10 @@
 //
 // Answers every request with 200 and 64 bytes, /bytes/N with N (at most 16 MiB), and every tenth
 // request of /failing with 503. A request's Content-Length body is read and dropped. With
-// --stall-at it stands still, once, before it answers the REQUESTth request. One thread and epoll;
-// pipelined requests are answered in order. Started twice on one port, the two share its
-// connections. Limits: heads of 16 KiB; no more is read of a connection that owes an answer.
+// --stall-at it stands still, once, before it answers the REQUESTth request. PORT 0 is a free one;
+// the port is printed. One thread and epoll; pipelined requests are answered in order. Started
+// twice on one port, the two share its connections. Limits: heads of 16 KiB; no more is read of a
+// connection that owes an answer.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -147,6 +148,10 @@ int listen_on(const char* port) {
     std::perror("fast_upstream");
     std::exit(3);
   }
+  socklen_t size = sizeof address;
+  getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size);
+  std::printf("%d\n", ntohs(address.sin_port));
+  std::fflush(stdout);
   return listener;
 }
 

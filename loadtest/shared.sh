@@ -51,6 +51,9 @@ started() {
   children+=("$started")
 }
 
+# What the process that was started last has printed.
+output_of_last() { echo "$scratch/output.$((${#children[@]} - 1))"; }
+
 # stop ID...: ends processes and waits until they are gone; what does not end within 2 s is killed.
 stop() {
   local id
