@@ -75,6 +75,8 @@ void Upstream::calm() {
   for (Connection& connection : connections_) {
     connection.peer->take_everything();
     connection.peer->set_latency(0us);
+    // Whoever looked at nothing more on a connection that seems to be in order has come back.
+    if (connection.deaf && connection.peer->open()) connection.peer->reset();
   }
 }
 
