@@ -9,11 +9,6 @@
 namespace holdfast::app {
 namespace {
 
-// Bytes that need no escape in JSON.
-bool is_plain(char c) {
-  return c > ' ' && c < '\x7f' && c != '"' && c != '\\';
-}
-
 void append_milliseconds(TextWriter& out, Duration duration) {
   const auto whole = std::chrono::floor<std::chrono::microseconds>(duration).count();
   const auto microseconds = static_cast<std::uint64_t>(std::max<std::int64_t>(whole, 0));
@@ -27,7 +22,7 @@ void append_milliseconds(TextWriter& out, Duration duration) {
 
 void append_quoted(TextWriter& out, std::string_view text) {
   out.push_back('"');
-  if (std::ranges::all_of(text, is_plain)) {
+  if (is_plain_json(text)) {
     out.append(text);
   } else {
     std::string escaped;

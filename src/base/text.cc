@@ -21,6 +21,18 @@ std::uint64_t lower_word(const char* eight) {
   return word | (is_upper >> 2);  // 0x80 >> 2 is what lies between the cases
 }
 
+/// True if none of eight bytes needs an escape in JSON: control bytes, quotes, backslashes, and what
+/// is not ASCII. The usual tests of a whole word for a byte below 0x20 and for a zero byte.
+bool is_plain_word(std::uint64_t word) {
+  constexpr std::uint64_t ones = 0x0101010101010101;
+  const auto zeros = [](std::uint64_t bytes) { return (bytes - ones) & ~bytes; };
+  const std::uint64_t controls = (word - ones * 0x20) & ~word;
+  const std::uint64_t deletes = zeros(word ^ (ones * 0x7f));
+  const std::uint64_t quotes = zeros(word ^ (ones * '"'));
+  const std::uint64_t backslashes = zeros(word ^ (ones * '\\'));
+  return ((controls | deletes | quotes | backslashes | word) & (ones * 0x80)) == 0;
+}
+
 bool is_continuation(unsigned char byte) {
   return (byte & 0xc0) == 0x80;
 }
@@ -128,6 +140,18 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
     }
   }
   return row[b.size()];
+}
+
+bool is_plain_json(std::string_view text) {
+  std::uint64_t word = 0;
+  for (; text.size() >= sizeof word; text.remove_prefix(sizeof word)) {
+    std::memcpy(&word, text.data(), sizeof word);
+    if (!is_plain_word(word)) return false;
+  }
+  constexpr std::uint64_t spaces = 0x2020202020202020;
+  word = spaces;
+  std::memcpy(&word, text.data(), text.size());
+  return is_plain_word(word);
 }
 
 void append_json_escaped(std::string& out, std::string_view text) {

@@ -29,6 +29,10 @@ std::optional<std::uint64_t> parse_decimal(std::string_view text);
 /// characters escaped, bytes that are not UTF-8 replaced by U+FFFD.
 void append_json_escaped(std::string& out, std::string_view text);
 
+/// True if `text` may stand in a JSON string as it is: printable ASCII without quotes and
+/// backslashes. What append_json_escaped() is for where this says no.
+bool is_plain_json(std::string_view text);
+
 /// Letters to insert, delete, replace or swap with the next one to turn `a` into `b`.
 std::size_t edit_distance(std::string_view a, std::string_view b);
 

@@ -44,7 +44,8 @@ class TextWriter {
 
  private:
   char* room(std::size_t bytes) {
-    if (out_.size() - size_ < bytes) [[unlikely]] grow(bytes);
+    if (out_.size() - size_ < bytes) [[unlikely]]
+      grow(bytes);
     return out_.data() + size_;
   }
 

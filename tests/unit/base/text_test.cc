@@ -57,6 +57,20 @@ TEST_CASE("every byte is compared alike, wherever it stands") {
   }
 }
 
+TEST_CASE("plain JSON is what an escape would leave alone, wherever the byte stands") {
+  for (int byte = 0; byte < 256; ++byte) {
+    for (std::size_t size = 1; size <= 17; ++size) {
+      for (std::size_t at = 0; at < size; ++at) {
+        std::string text(size, 'x');
+        text[at] = static_cast<char>(byte);
+        const bool plain = byte < 0x80 && escaped(text) == text;
+        REQUIRE(is_plain_json(text) == plain);
+      }
+    }
+  }
+  CHECK(is_plain_json(""));
+}
+
 TEST_CASE("trim takes spaces and tabs from the ends, nothing else") {
   CHECK(trim(" \t a b\t ") == "a b");
   CHECK(trim("\r\nx\n") == "\r\nx\n");

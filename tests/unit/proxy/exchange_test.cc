@@ -280,8 +280,7 @@ TEST_CASE("informational responses pass, 100 among them, but not to HTTP/1.0") {
   ProxyFixture fixture;
   auto modern = fixture.client_sends(get());
   fixture.upstream_answers("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\n");
-  CHECK(modern->take() ==
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\n");
+  CHECK(modern->take() == "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: x\r\n\r\n");
   fixture.upstream_answers(answer(200));
   CHECK(status_of(modern->take()) == 200);
   auto old = fixture.client_sends("GET / HTTP/1.0\r\nHost: a\r\n\r\n");
