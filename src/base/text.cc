@@ -21,8 +21,8 @@ std::uint64_t lower_word(const char* eight) {
   return word | (is_upper >> 2);  // 0x80 >> 2 is what lies between the cases
 }
 
-/// True if none of eight bytes needs an escape in JSON: control bytes, quotes, backslashes, and what
-/// is not ASCII. The usual tests of a whole word for a byte below 0x20 and for a zero byte.
+/// True if none of eight bytes needs an escape in JSON: control bytes, quotes, backslashes, and
+/// what is not ASCII. The usual tests of a whole word for a byte below 0x20 and for a zero byte.
 bool is_plain_word(std::uint64_t word) {
   constexpr std::uint64_t ones = 0x0101010101010101;
   const auto zeros = [](std::uint64_t bytes) { return (bytes - ones) & ~bytes; };

@@ -170,9 +170,9 @@ bool UvStream::still_quiet() {
   return peeked < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
 }
 
-// Past libuv, which would come here by way of write(2) or writev(2): on a socket they cost the kernel
-// more. Nothing is queued with libuv now, so nothing is overtaken. An error counts as nothing
-// written: the queued write meets it again and tells it from the loop.
+// Past libuv, which would take write(2) or writev(2): on a socket they cost the kernel more.
+// Nothing is queued with libuv now, so nothing is overtaken. An error counts as nothing written:
+// the queued write meets it again and tells it from the loop.
 std::size_t UvStream::try_write(std::span<const std::string_view> pieces) {
   std::array<iovec, pieces_per_write> buffers;
   std::size_t count = 0;
