@@ -2,6 +2,7 @@
 
 #include <uv.h>
 
+#include <algorithm>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -57,7 +58,8 @@ class UvTimers final : public Timers {
     // libuv counts whole milliseconds of the same clock (CLOCK_MONOTONIC): rounded up, never early.
     const auto due = std::chrono::ceil<std::chrono::milliseconds>(at.time_since_epoch()).count();
     const std::uint64_t loop_time = uv_now(timer_.loop);
-    const auto wait = static_cast<std::uint64_t>(due) - loop_time;
+    // The loop may be ahead of the event's time, and of this one: below 0 would be for ever.
+    const auto wait = std::max(static_cast<std::uint64_t>(due), loop_time) - loop_time;
     uv_timer_start(&timer_, &UvTimers::on_timer, wait, 0);
   }
 

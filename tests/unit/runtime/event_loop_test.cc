@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include <atomic>
 #include <csignal>
@@ -165,6 +166,21 @@ TEST_CASE("time stands still while one event is handled, and has moved on in the
   const TimePoint outside = clock.now();
   busy(milliseconds(1));
   CHECK(clock.now() > outside);
+}
+
+TEST_CASE("a timer that is due after the event's time and before the loop's own fires") {
+  EventLoop loop;
+  TimePoint woken{};
+  Task<void> task;
+  loop.post([&] {
+    const TimePoint event = loop.context().now();
+    std::this_thread::sleep_for(milliseconds(20));  // while the event lasts
+    uv_update_time(loop.uv());
+    task = sleep_and_stop(loop, event + milliseconds(5), woken);
+    task.start();
+  });
+  loop.run();
+  CHECK(woken > TimePoint{});
 }
 
 TEST_CASE("blocking work runs elsewhere and answers on the loop") {
