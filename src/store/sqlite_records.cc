@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <limits>
 #include <string_view>
@@ -12,6 +13,8 @@
 #include <vector>
 
 #include "holdfast/base/assert.h"
+#include "holdfast/store/file_place.h"
+#include "holdfast/store/record_checksum.h"
 
 namespace holdfast::store {
 namespace {
@@ -25,7 +28,7 @@ using policy::StoreTime;
 // A longer log makes every commit faster but the copying of it, which one commit waits for, slower.
 constexpr int checkpoint_pages = 250;
 
-constexpr std::int64_t schema_version = 1;
+constexpr std::int64_t schema_version = 2;
 constexpr std::int64_t application_id = 0x686f6c64;  // "hold"
 
 constexpr const char* schema = R"(
@@ -41,18 +44,20 @@ constexpr const char* schema = R"(
     expires INTEGER NOT NULL,
     status INTEGER NOT NULL,
     reason BLOB NOT NULL,
-    size INTEGER NOT NULL
+    size INTEGER NOT NULL,
+    checksum BLOB NOT NULL
   ) STRICT;
   CREATE INDEX records_by_expiry ON records (expires);
   CREATE TABLE answers (
     record INTEGER PRIMARY KEY,
     headers BLOB NOT NULL,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    checksum BLOB NOT NULL
   ) STRICT;
   PRAGMA application_id = 1752132708;
-  PRAGMA user_version = 1;
+  PRAGMA user_version = 2;
 )";
-static_assert(application_id == 1752132708 && schema_version == 1);
+static_assert(application_id == 1752132708 && schema_version == 2);
 
 std::int64_t to_number(StoreTime time) {
   return time.time_since_epoch().count();
@@ -75,10 +80,12 @@ Failure failure(sqlite3* connection, int code) {
     default:
       result.kind = Failure::Kind::broken;
   }
+  int error = sqlite3_system_errno(connection);
+  if (error == 0 && (code & 0xff) == SQLITE_IOERR) error = errno;  // not kept of a commit
+  // A write that the quota refused has changed nothing, like one that the disk had no room for.
+  if (code == SQLITE_IOERR_WRITE && error == EDQUOT) result.kind = Failure::Kind::no_space;
   result.text = sqlite3_errmsg(connection);
-  if (const int error = sqlite3_system_errno(connection); error != 0) {
-    result.text += std::string(" (") + std::strerror(error) + ")";
-  }
+  if (error != 0) result.text += std::string(" (") + std::strerror(error) + ")";
   return result;
 }
 
@@ -106,9 +113,16 @@ class Statement {
                                                 SQLITE_STATIC);
     return *this;
   }
+  Statement& bind_copy(const Checksum& checksum) {
+    code_ = code_ != SQLITE_OK ? code_
+                               : sqlite3_bind_blob64(statement_, ++bound_, checksum.data(),
+                                                     checksum.size(), SQLITE_TRANSIENT);
+    return *this;
+  }
 
   /// True: there is a row.
   Result<bool, Failure> step() {
+    errno = 0;
     if (code_ == SQLITE_OK) code_ = sqlite3_step(statement_);
     const int code = std::exchange(code_, SQLITE_OK);
     if (code == SQLITE_ROW || code == SQLITE_DONE) return code == SQLITE_ROW;
@@ -188,24 +202,28 @@ struct Connection {
 }  // namespace
 
 struct SqliteRecords::Impl {
-  explicit Impl(std::unique_ptr<Connection> opened)
+  Impl(const std::string& path, std::unique_ptr<Connection> opened)
       : connection(std::move(opened)),
+        database(path),
+        log(path + "-wal"),
         begin(connection->handle, "BEGIN IMMEDIATE"),
         commit(connection->handle, "COMMIT"),
         rollback(connection->handle, "ROLLBACK"),
         load(connection->handle,
              "SELECT number, state, token, fingerprint, attempt, lease_until, since, expires, "
-             "status, reason FROM records WHERE id = ?"),
-        load_answer(connection->handle, "SELECT headers, body FROM answers WHERE record = ?"),
+             "status, reason, size, checksum FROM records WHERE id = ?"),
+        load_answer(connection->handle,
+                    "SELECT headers, body, checksum FROM answers WHERE record = ?"),
         insert(connection->handle,
                "INSERT INTO records (state, token, fingerprint, attempt, lease_until, since, "
-               "expires, status, reason, size, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
+               "expires, status, reason, size, checksum, id) "
+               "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
         insert_answer(connection->handle,
-                      "INSERT INTO answers (record, headers, body) VALUES (?, ?, ?)"),
+                      "INSERT INTO answers (record, headers, body, checksum) VALUES (?, ?, ?, ?)"),
         update(connection->handle,
                "UPDATE records SET state = ?, token = ?, fingerprint = ?, attempt = ?, "
-               "lease_until = ?, since = ?, expires = ?, status = ?, reason = ?, size = ? "
-               "WHERE number = ?"),
+               "lease_until = ?, since = ?, expires = ?, status = ?, reason = ?, size = ?, "
+               "checksum = ? WHERE number = ?"),
         remove(connection->handle, "DELETE FROM records WHERE number = ? RETURNING state, size"),
         remove_answer(connection->handle, "DELETE FROM answers WHERE record = ?"),
         expired(connection->handle,
@@ -220,13 +238,15 @@ struct SqliteRecords::Impl {
   }
 
   Result<void, Failure> read_totals();
-  Result<Row, Failure> read_row();
+  Result<Row, Failure> read_row(const Digest& id);
   Result<void, Failure> read_answer(Row& row);
-  static void bind_record(Statement& statement, const Record& record);
-  Result<void, Failure> write_answer(std::int64_t number, const Record& record);
+  static void bind_record(Statement& statement, const Digest& id, const Record& record);
+  Result<void, Failure> write_answer(std::int64_t number, const Digest& id, const Record& record);
   Result<void, Failure> remove_row(std::int64_t number);
 
   std::unique_ptr<Connection> connection;
+  FilePlace database;
+  FilePlace log;
   Statement begin;
   Statement commit;
   Statement rollback;
@@ -313,6 +333,17 @@ Result<void, std::string> check_schema(const std::string& path, sqlite3* connect
   return {};
 }
 
+/// A damaged tree or index could hide a record, and a key that is hidden would be run again.
+Result<void, std::string> check_structure(const std::string& path, sqlite3* connection) {
+  Statement statement(connection, "PRAGMA integrity_check(1)");
+  const auto row = statement.step();
+  if (!row) return unexpected(path + ": the store cannot be read: " + row.error().text);
+  const std::string_view verdict = *row ? statement.bytes(0) : std::string_view();
+  if (verdict == "ok") return {};
+  return unexpected(
+      path + ": the store is damaged, and keys in it may not be found: " + std::string(verdict));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<SqliteRecords>, std::string> SqliteRecords::open(const std::string& path,
@@ -329,7 +360,10 @@ Result<std::unique_ptr<SqliteRecords>, std::string> SqliteRecords::open(const st
   if (auto checked = check_schema(path, connection->handle); !checked) {
     return unexpected(checked.error());
   }
-  auto impl = std::make_unique<Impl>(std::move(connection));
+  if (auto sound = check_structure(path, connection->handle); !sound) {
+    return unexpected(sound.error());
+  }
+  auto impl = std::make_unique<Impl>(path, std::move(connection));
   if (auto read = impl->read_totals(); !read) {
     return unexpected(path + ": the store cannot be read: " + read.error().text);
   }
@@ -348,9 +382,14 @@ Result<void, Failure> SqliteRecords::begin() {
 }
 
 Result<void, Failure> SqliteRecords::commit() {
-  auto committed = impl_->commit.run();
-  if (committed) impl_->in_transaction = false;
-  return committed;
+  if (auto committed = impl_->commit.run(); !committed) return committed;
+  impl_->in_transaction = false;
+  for (FilePlace* place : {&impl_->database, &impl_->log}) {
+    if (place->is_as_it_was()) continue;
+    return unexpected(
+        Failure{Failure::Kind::broken, place->path() + " was removed, replaced or cut short"});
+  }
+  return {};
 }
 
 Result<void, Failure> SqliteRecords::rollback() {
@@ -368,7 +407,7 @@ Result<std::optional<SqliteRecords::Row>, Failure> SqliteRecords::load(const Dig
   const auto found = impl_->load.bind(bytes_of(id)).step();
   if (!found) return unexpected(found.error());
   if (!*found) return std::optional<Row>();
-  auto row = impl_->read_row();
+  auto row = impl_->read_row(id);
   if (!row) return unexpected(row.error());
   if (with_answer && policy::is_settled(row->record)) {
     const auto read = impl_->read_answer(*row);
@@ -378,21 +417,21 @@ Result<std::optional<SqliteRecords::Row>, Failure> SqliteRecords::load(const Dig
 }
 
 Result<void, Failure> SqliteRecords::insert(const Digest& id, const Record& record) {
-  Impl::bind_record(impl_->insert, record);
+  Impl::bind_record(impl_->insert, id, record);
   if (auto inserted = impl_->insert.bind(bytes_of(id)).run(); !inserted) return inserted;
   impl_->totals.add(record.state, policy::footprint(record));
   impl_->next_expiry = std::min(impl_->next_expiry, record.expires);
-  return impl_->write_answer(sqlite3_last_insert_rowid(impl_->connection->handle), record);
+  return impl_->write_answer(sqlite3_last_insert_rowid(impl_->connection->handle), id, record);
 }
 
 Result<void, Failure> SqliteRecords::update(const Row& row, const Record& record) {
   HOLDFAST_ASSERT(!policy::is_settled(row.record));
-  Impl::bind_record(impl_->update, record);
+  Impl::bind_record(impl_->update, row.id, record);
   if (auto updated = impl_->update.bind(row.number).run(); !updated) return updated;
   impl_->totals.remove(row.record.state, policy::footprint(row.record));
   impl_->totals.add(record.state, policy::footprint(record));
   impl_->next_expiry = std::min(impl_->next_expiry, record.expires);
-  return impl_->write_answer(row.number, record);
+  return impl_->write_answer(row.number, row.id, record);
 }
 
 Result<void, Failure> SqliteRecords::remove(const Row& row) {
@@ -483,8 +522,9 @@ Result<void, Failure> SqliteRecords::Impl::read_totals() {
   }
 }
 
-Result<SqliteRecords::Row, Failure> SqliteRecords::Impl::read_row() {
+Result<SqliteRecords::Row, Failure> SqliteRecords::Impl::read_row(const Digest& id) {
   Row row;
+  row.id = id;
   const std::int64_t state = load.number(1);
   const std::string_view fingerprint = load.bytes(3);
   const std::int64_t attempt = load.number(4);
@@ -503,6 +543,9 @@ Result<SqliteRecords::Row, Failure> SqliteRecords::Impl::read_row() {
   row.record.expires = to_time(load.number(7));
   row.record.status = static_cast<int>(status);
   row.record.reason = load.bytes(9);
+  if (load.bytes(11) != text_of(checksum_of_record(id, row.record, load.number(10)))) {
+    return unexpected(Failure{Failure::Kind::corrupt, "a record is not as it was written"});
+  }
   return row;
 }
 
@@ -513,10 +556,15 @@ Result<void, Failure> SqliteRecords::Impl::read_answer(Row& row) {
   if (!*found) return unexpected(Failure{Failure::Kind::corrupt, "a record has lost its answer"});
   row.record.headers = load_answer.bytes(0);
   row.record.body = load_answer.bytes(1);
+  if (load_answer.bytes(2) != text_of(checksum_of_answer(row.id, row.record))) {
+    return unexpected(Failure{Failure::Kind::corrupt, "an answer is not as it was written"});
+  }
   return {};
 }
 
-void SqliteRecords::Impl::bind_record(Statement& statement, const Record& record) {
+void SqliteRecords::Impl::bind_record(Statement& statement, const Digest& id,
+                                      const Record& record) {
+  const auto size = static_cast<std::int64_t>(policy::footprint(record));
   statement.bind(static_cast<std::int64_t>(record.state))
       .bind(record.token)
       .bind(bytes_of(record.fingerprint))
@@ -526,12 +574,15 @@ void SqliteRecords::Impl::bind_record(Statement& statement, const Record& record
       .bind(to_number(record.expires))
       .bind(record.status)
       .bind(record.reason)
-      .bind(static_cast<std::int64_t>(policy::footprint(record)));
+      .bind(size)
+      .bind_copy(checksum_of_record(id, record, size));
 }
 
-Result<void, Failure> SqliteRecords::Impl::write_answer(std::int64_t number, const Record& record) {
+Result<void, Failure> SqliteRecords::Impl::write_answer(std::int64_t number, const Digest& id,
+                                                        const Record& record) {
   if (!policy::is_settled(record)) return {};
-  return insert_answer.bind(number).bind(record.headers).bind(record.body).run();
+  insert_answer.bind(number).bind(record.headers).bind(record.body);
+  return insert_answer.bind_copy(checksum_of_answer(id, record)).run();
 }
 
 Result<void, Failure> SqliteRecords::Impl::remove_row(std::int64_t number) {

@@ -1,5 +1,6 @@
 #include "holdfast/store/sqlite_store.h"
 
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 
@@ -132,7 +133,11 @@ Result<std::unique_ptr<LocalStore>, std::string> LocalStore::open(const StoreOpt
   logger.log(LogLevel::info,
              "idempotency keys are kept in a local file: other replicas do not know them",
              {{"store", options.path}, {"unknown_after_crash", *crashed}});
-  return std::unique_ptr<LocalStore>(new LocalStore(options, clock, logger, *std::move(records)));
+  try {
+    return std::unique_ptr<LocalStore>(new LocalStore(options, clock, logger, *std::move(records)));
+  } catch (const std::system_error& error) {  // of its thread
+    return unexpected(options.path + ": no thread for the store: " + error.code().message());
+  }
 }
 
 LocalStore::LocalStore(const StoreOptions& options, const Clock& clock, Logger& logger,

@@ -9,6 +9,10 @@
 // - Sync::normal keeps what was committed through the death of the process, Sync::full through a
 //   power cut.
 // - The file is made readable for its owner only: it holds answers.
+// - Records and answers have checksums: one that is not as it was written is corrupt. A file whose
+//   structure is damaged is not opened.
+// - A commit fails if the file or its log is no longer at its path, or was cut short by somebody:
+//   what it wrote would be gone with the process.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +20,7 @@
 #include <optional>
 #include <string>
 
+#include "holdfast/base/digest.h"
 #include "holdfast/base/result.h"
 #include "holdfast/policy/idempotency.h"
 #include "holdfast/store/record_totals.h"
@@ -36,6 +41,7 @@ class SqliteRecords {
   };
   struct Row {
     std::int64_t number = 0;
+    Digest id{};
     policy::Record record;
   };
 
