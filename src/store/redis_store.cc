@@ -35,6 +35,9 @@ constexpr policy::BackoffOptions reconnecting{policy::BackoffKind::exponential,
                                               std::chrono::milliseconds(50),
                                               std::chrono::seconds(1), policy::JitterKind::full, 0};
 
+/// How often one that refuses writes is asked whether it still does.
+constexpr Duration check_while_refusing = std::chrono::seconds(1);
+
 struct Settings {
   StoreOptions options;
   RedisUrl url;
@@ -52,6 +55,13 @@ Outcome outcome_of(Command command, Reply reply) {
   if (!reply) return unexpected(std::move(reply.error()));
   if (reply->kind == RedisReply::Kind::error) return unexpected(error_of(*reply));
   return verdict_of(command, std::move(*reply));
+}
+
+/// Not this record or this user, but whatever is written is refused.
+bool refuses_all_writes(const StoreError& error) {
+  constexpr std::array words{"MISCONF", "NOREPLICAS", "READONLY"};
+  return error.kind == StoreError::Kind::full ||
+         std::ranges::find(words, error.detail) != words.end();
 }
 
 /// While this lives, `pointer` stands in `list`.
@@ -86,7 +96,10 @@ class RedisStore final : public Store {
   Task<StoreError> session();
   Task<StoreError> serve();
   Task<Done> trust(const RedisServer& server, TimePoint deadline);
-  Task<void> look_for_canary(TimePoint deadline);
+  Task<Done> look_for_canary(TimePoint deadline);
+  void tell_health();
+  void note_claim(const Outcome& outcome);
+  Duration until_next_check() const;
   void become_ready(RedisScripts scripts);
   void go_down(StoreError reason);
   void tell_first_contact();
@@ -109,6 +122,8 @@ class RedisStore final : public Store {
 
   Phase phase_ = Phase::connecting;
   StoreError last_error_{StoreError::Kind::unavailable, "Redis has not been reached yet"};
+  std::optional<StoreError> writes_refused_;  // it answers, and takes none: as the last check found
+  std::optional<StoreError> claim_refused_;   // the last claim, for a reason of its own
   int failures_ = 0;
   runtime::DeferredSignal attention_;  // the connection ended, or a reply hints at a change
   std::unique_ptr<RedisConnection> connection_;
@@ -170,7 +185,7 @@ Task<StoreError> RedisStore::session() {
 
 Task<StoreError> RedisStore::serve() {
   for (;;) {
-    const TimePoint next_check = context_.now() + settings_.tuning.check_every;
+    const TimePoint next_check = context_.now() + until_next_check();
     if (connection_->usable()) {
       co_await runtime::wait_for(attention_.signal(), context_.timers, next_check);
     }
@@ -180,17 +195,28 @@ Task<StoreError> RedisStore::serve() {
     if (!server) co_return std::move(server.error());
     Done trusted = co_await trust(*server, deadline);
     if (!trusted) co_return std::move(trusted.error());
+    tell_health();
   }
+}
+
+Duration RedisStore::until_next_check() const {
+  const Duration usual = settings_.tuning.check_every;
+  return writes_refused_ ? std::min(usual, check_while_refusing) : usual;
 }
 
 Task<Done> RedisStore::trust(const RedisServer& server, TimePoint deadline) {
   Done judged = health_.judge_eviction(server.eviction);
-  if (judged) co_await look_for_canary(deadline);
+  if (!judged) co_return std::move(judged);
+  Done written = co_await look_for_canary(deadline);
+  writes_refused_.reset();
+  if (!written && refuses_all_writes(written.error())) {
+    writes_refused_ = std::move(written.error());
+  }
   co_return std::move(judged);
 }
 
-/// Sets one if there is none, and tells what is there. A full Redis takes none, which is no harm.
-Task<void> RedisStore::look_for_canary(TimePoint deadline) {
+/// Sets one if there is none, and tells what is there. The error: why Redis would not set one.
+Task<Done> RedisStore::look_for_canary(TimePoint deadline) {
   const std::string key = settings_.options.key_prefix + "canary";
   const std::string value = std::to_string(context_.rng.next());
   const std::array<std::string_view, 4> set{"SET", key, value, "NX"};
@@ -199,15 +225,41 @@ Task<void> RedisStore::look_for_canary(TimePoint deadline) {
   Task<Reply> getting = connection_->call(get, deadline);
   setting.start();
   getting.start();
+  Reply set_or_not = co_await setting;
   Reply found = co_await getting;
   if (found && found->kind != RedisReply::Kind::error) health_.saw_canary(found->text);
+  if (!set_or_not) co_return unexpected(std::move(set_or_not.error()));
+  if (set_or_not->kind == RedisReply::Kind::error) co_return unexpected(error_of(*set_or_not));
+  co_return Done();
+}
+
+/// Whoever looks at it wants to know whether keyed requests are served.
+void RedisStore::tell_health() {
+  if (phase_ != Phase::ready) return;
+  if (writes_refused_ || claim_refused_) {
+    health_.went_down(this, writes_refused_ ? *writes_refused_ : *claim_refused_);
+  } else {
+    health_.came_up(this);
+  }
+}
+
+/// A refusal that no check foresees (NOPERM) holds until a claim is answered.
+void RedisStore::note_claim(const Outcome& outcome) {
+  const bool was_refused = claim_refused_.has_value();
+  claim_refused_.reset();
+  if (!outcome && outcome.error().kind == StoreError::Kind::refused &&
+      !refuses_all_writes(outcome.error())) {
+    claim_refused_ = outcome.error();
+  }
+  if (was_refused || claim_refused_) tell_health();
 }
 
 void RedisStore::become_ready(RedisScripts scripts) {
   scripts_ = std::move(scripts);
   phase_ = Phase::ready;
   failures_ = 0;
-  health_.came_up(this);
+  claim_refused_.reset();
+  tell_health();
   tell_first_contact();
 }
 
@@ -250,9 +302,11 @@ Task<Outcome> RedisStore::apply(const Operation& operation) {
   if (phase_ == Phase::connecting) co_await first_contact(deadline);
   if (!is_ready()) co_return unexpected(reason_down());
   Outcome outcome = co_await decide(operation, deadline);
-  // It may have become a replica, or be about to tell more of itself.
-  const bool hint = !outcome && outcome.error().kind == StoreError::Kind::refused;
-  if (hint) attention_.notify(context_.now());
+  // It may have become a replica, or take no writes from now on.
+  const bool hint = !outcome && (outcome.error().kind == StoreError::Kind::refused ||
+                                 outcome.error().kind == StoreError::Kind::full);
+  if (hint && !writes_refused_ && !claim_refused_) attention_.notify(context_.now());
+  if (operation.command == Command::claim) note_claim(outcome);
   const bool acquired = outcome && outcome->kind == Verdict::Kind::acquired;
   if (!acquired || !settings_.waits_for_replicas()) co_return std::move(outcome);
   Done copied = co_await await_replicas(deadline);

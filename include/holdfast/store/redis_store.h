@@ -9,7 +9,8 @@
 // wait_timeout is added, for a claim may stand behind the waits of others before its own. A server
 // that is a replica, loads its data or may evict records is not used (allow_eviction: used, and
 // shouted about). That is asked at first contact, every `check_every`, and when a reply hints at
-// it. Nodes of a Redis Cluster are refused.
+// it. Nodes of a Redis Cluster are refused. One that answers and takes no writes (OOM, MISCONF,
+// NOREPLICAS) is used for what it still does and is not `up`; it is asked every second.
 // Ownership: the backend outlives its stores; a store its operations.
 #pragma once
 

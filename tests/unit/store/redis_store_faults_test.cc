@@ -150,9 +150,42 @@ TEST_CASE("a full Redis takes no claim, and owners still say what became of thei
   CHECK(fixture.tell(make_operation(Command::release, released)) == "ok");
   CHECK(fixture.tell(make_operation(Command::mark_unknown, doubtful)) == "ok");
   CHECK(fixture.tell(make_operation(Command::resolve, doubtful)) == "absent");
-  CHECK(fixture.backend().stats().up);
+  CHECK_FALSE(fixture.backend().stats().up);  // keyed requests are refused
 
   REQUIRE(server.command({"CONFIG", "SET", "maxmemory", "0"}) == "+OK");
+  CHECK(fixture.tell(fresh(Command::claim)) == "acquired");
+}
+
+TEST_CASE("a Redis that takes no writes is not up, and is again when it takes them") {
+  const RedisServer server({"--enable-protected-configs", "yes"});
+  RedisFixture fixture(redis_options(server), watchful);
+  std::vector<std::string> breaking;
+  std::vector<std::string> mending;
+  SUBCASE("OOM") {
+    breaking = {"CONFIG", "SET", "maxmemory", "1"};
+    mending = {"CONFIG", "SET", "maxmemory", "0"};
+  }
+  SUBCASE("NOREPLICAS") {
+    breaking = {"CONFIG", "SET", "min-replicas-to-write", "1"};
+    mending = {"CONFIG", "SET", "min-replicas-to-write", "0"};
+  }
+  SUBCASE("MISCONF") {
+    REQUIRE(server.command({"CONFIG", "SET", "save", "3600 1"}) == "+OK");
+    REQUIRE(server.command({"CONFIG", "SET", "dir", "/proc"}) == "+OK");
+    breaking = {"BGSAVE"};
+    mending = {"CONFIG", "SET", "stop-writes-on-bgsave-error", "no"};
+  }
+  REQUIRE(fixture.eventually_tells(fresh(Command::claim), "acquired"));
+  CHECK(fixture.backend().stats().up);
+  REQUIRE(server.command(breaking).starts_with("+"));
+  const auto up = [&] {
+    fixture.loop().turn();
+    return fixture.backend().stats().up;
+  };
+  CHECK(testing::eventually([&] { return !up(); }));
+  CHECK_FALSE(fixture.tell(fresh(Command::claim)) == "acquired");
+  REQUIRE(server.command(mending).starts_with("+"));
+  CHECK(testing::eventually(up));
   CHECK(fixture.tell(fresh(Command::claim)) == "acquired");
 }
 
