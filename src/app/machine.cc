@@ -1,14 +1,24 @@
 #include "holdfast/app/machine.h"
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
+#include <latch>
+#include <new>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 namespace holdfast::app {
 namespace {
@@ -49,6 +59,49 @@ std::uint64_t raise_descriptor_limit() {
   setrlimit(RLIMIT_NOFILE, &limit);
   getrlimit(RLIMIT_NOFILE, &limit);
   return limit.rlim_cur;
+}
+
+void occupy_standard_descriptors() {
+  for (int number = STDIN_FILENO; number <= STDERR_FILENO; ++number) {
+    if (fcntl(number, F_GETFD) >= 0) continue;
+    // The lowest free number is the one that is missing.
+    if (open("/dev/null", O_RDWR) != number) _exit(exit_machine_refused);
+  }
+}
+
+bool threads_can_be_started(int count) {
+  std::latch all_tried(1);
+  std::vector<std::thread> threads;
+  try {
+    while (static_cast<int>(threads.size()) < count) {
+      threads.emplace_back([&all_tried] { all_tried.wait(); });
+    }
+  } catch (const std::system_error&) {
+  }
+  const bool enough = static_cast<int>(threads.size()) == count;
+  all_tried.count_down();
+  for (std::thread& thread : threads) thread.join();
+  return enough;
+}
+
+void end_when_out_of_memory() {
+  std::set_new_handler([] {
+    constexpr std::string_view line = "holdfast: out of memory\n";
+    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
+    std::abort();
+  });
+}
+
+SignalsHeld::SignalsHeld() {
+  sigset_t held;
+  sigemptyset(&held);
+  for (const int number : {SIGHUP, SIGINT, SIGTERM}) sigaddset(&held, number);
+  pthread_sigmask(SIG_BLOCK, &held, &before_);
+}
+
+void SignalsHeld::release() {
+  if (holding_) pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  holding_ = false;
 }
 
 void drop_unneeded_rights() {

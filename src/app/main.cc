@@ -10,6 +10,7 @@
 #include "holdfast/app/config_loader.h"
 #include "holdfast/app/explain.h"
 #include "holdfast/app/keys.h"
+#include "holdfast/app/machine.h"
 #include "holdfast/app/ready.h"
 #include "holdfast/app/server.h"
 #include "holdfast/http/parser_version.h"
@@ -211,5 +212,6 @@ int main(int argc, char** argv) {
 }  // namespace holdfast::app
 
 int main(int argc, char** argv) {
+  holdfast::app::occupy_standard_descriptors();
   return holdfast::app::main(argc, argv);
 }

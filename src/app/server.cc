@@ -33,7 +33,6 @@ namespace {
 
 constexpr int exit_done = 0;
 constexpr int exit_bad_config = 1;
-constexpr int exit_machine_refused = 3;
 
 /// Client connections to the admin listener at one time; more are closed at once.
 constexpr std::size_t max_admin_connections = 64;
@@ -89,9 +88,17 @@ void open_store(Candidate& candidate, bool has_store, Logger& logger) {
   }
 }
 
+/// Threads beside the workers: those of both logs, the local store's, and the four of libuv's pool.
+constexpr int threads_beside_workers = 7;
+
+/// What is open before the first connection, at most: the standard three, the main loop and the
+/// admin listener, the store; and for each worker its loop. Its listeners come on top.
+constexpr std::uint64_t descriptors_beside_workers = 20;
+constexpr std::uint64_t descriptors_of_worker = 6;
+
 class Server {
  public:
-  Server(const RunOptions& options, LoadedConfig loaded);
+  Server(const RunOptions& options, LoadedConfig loaded, SignalsHeld& signals);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -111,6 +118,7 @@ class Server {
 
   void reload();
   void finish_reload(const std::shared_ptr<Candidate>& candidate);
+  void loading_done();
   void refuse_reload(const std::string& why);
 
   void drain();
@@ -123,6 +131,7 @@ class Server {
 
   const RunOptions& options_;
   LoadedConfig loaded_;
+  SignalsHeld& signals_;
   LogSink error_sink_{STDERR_FILENO};
   LogSink access_sink_{STDOUT_FILENO};
   Logger logger_;
@@ -146,15 +155,16 @@ class Server {
   std::map<std::string, net::ListenSockets> in_use_;  // descriptors are the workers'
   bool ready_ = false;
   bool draining_ = false;
-  bool reloading_ = false;
+  bool reloading_ = true;  // the start is the first of them
   bool reload_again_ = false;
   int workers_draining_ = 0;
   int workers_cutting_ = 0;
 };
 
-Server::Server(const RunOptions& options, LoadedConfig loaded)
+Server::Server(const RunOptions& options, LoadedConfig loaded, SignalsHeld& signals)
     : options_(options),
       loaded_(std::move(loaded)),
+      signals_(signals),
       logger_(error_sink_, config().log.level, config().log.format),
       metrics_(options.version, options.commit),
       gate_(config().server.max_connections),
@@ -171,9 +181,8 @@ Server::~Server() {
 
 int Server::run() {
   std::signal(SIGPIPE, SIG_IGN);
-  raise_descriptor_limit();
   drop_unneeded_rights();
-  if (!start()) return exit_machine_refused;
+  if (!start()) return draining_ ? exit_done : exit_machine_refused;
   loop_.run();
   logger_.log(LogLevel::info, "stopped");
   return exit_done;
@@ -191,7 +200,7 @@ bool Server::start_store() {
   // A Redis that throws records away is found out before the first request, if it can be reached.
   scope_.spawn(ask_store());
   loop_.run();
-  return !store_evicts_;
+  return !store_evicts_ && !draining_;
 }
 
 void Server::use_store(std::unique_ptr<store::StoreBackend> backend) {
@@ -216,10 +225,13 @@ runtime::Task<void> Server::ask_store() {
 bool Server::start() {
   metrics_.set_log_dropped([this] { return error_sink_.dropped() + access_sink_.dropped(); });
   metrics_.set_upstreams([this] { return upstream_gauges(config(), upstreams_); });
-  if (!start_store()) return false;
   loop_.on_signal(SIGHUP, [this] { reload(); });
   loop_.on_signal(SIGTERM, [this] { drain(); });
   loop_.on_signal(SIGINT, [this] { drain(); });
+  signals_.release();
+  // The pool's threads now, when one that is missing is noticed, and not at the first reload.
+  loop_.run_blocking([] {}, [] {});
+  if (!start_store()) return false;
 
   Candidate candidate{
       loaded_, std::make_shared<proxy::PublishedConfig>(loaded_.config), {}, {}, {}};
@@ -244,6 +256,7 @@ bool Server::start() {
     logger_.log(
         LogLevel::info, "ready",
         {{"version", options_.version}, {"commit", options_.commit}, {"workers", worker_count_}});
+    loading_done();
   });
   return true;
 }
@@ -378,22 +391,23 @@ void Server::reload() {
       [this, candidate] { finish_reload(candidate); });
 }
 
+void Server::loading_done() {
+  reloading_ = false;
+  if (std::exchange(reload_again_, false)) reload();
+}
+
 void Server::finish_reload(const std::shared_ptr<Candidate>& candidate) {
-  const auto done = [this] {
-    reloading_ = false;
-    if (std::exchange(reload_again_, false)) reload();
-  };
   if (draining_ || !candidate->failure.empty()) {
     for (auto& [text, sockets] : candidate->opened) net::close_listen_sockets(sockets);
     if (!candidate->failure.empty()) refuse_reload(candidate->failure);
-    done();
+    loading_done();
     return;
   }
   log_listeners(*candidate);
   if (candidate->backend) use_store(std::move(candidate->backend));
-  put_into_use(*candidate, [this, done] {
+  put_into_use(*candidate, [this] {
     logger_.log(LogLevel::info, "configuration reloaded", {{"file", options_.config_path}});
-    done();
+    loading_done();
   });
 }
 
@@ -411,6 +425,7 @@ void Server::drain() {
   draining_ = true;
   logger_.log(LogLevel::info, "draining");
   workers_draining_ = worker_count_;
+  if (workers_.empty()) return loop_.stop();  // it is still starting
   for (auto& worker : workers_) worker->drain();
   if (const auto& patience = config().server.drain_timeout) scope_.spawn(cut_after(*patience));
 }
@@ -442,10 +457,28 @@ void Server::worker_drained() {
   if (--workers_draining_ == 0) loop_.stop();
 }
 
+/// What this machine does not lend and the configuration needs; "" if there is enough.
+std::string lacking(const proxy::Config& config) {
+  const int workers = config.server.workers.value_or(usable_cpus());
+  const std::uint64_t descriptors = raise_descriptor_limit();
+  const std::uint64_t needed =
+      descriptors_beside_workers +
+      static_cast<std::uint64_t>(workers) * (descriptors_of_worker + config.listeners.size());
+  if (descriptors < needed) {
+    return fmt::format("{} descriptors may be open, {} are needed (ulimit -n)", descriptors,
+                       needed);
+  }
+  const int threads = threads_beside_workers + workers;
+  if (threads_can_be_started(threads)) return "";
+  return fmt::format("{} threads are needed, and the machine refuses them", threads);
+}
+
 }  // namespace
 
 int run(const RunOptions& options) {
   HOLDFAST_ASSERT(http::parser_is_strict());
+  SignalsHeld signals;
+  end_when_out_of_memory();
   Result<LoadedConfig, ConfigFailure> loaded =
       load_config(options.config_path, process_environment());
   if (!loaded) {
@@ -453,7 +486,11 @@ int run(const RunOptions& options) {
     return exit_bad_config;
   }
   std::fputs(loaded->warnings.c_str(), stderr);
-  Server server(options, std::move(*loaded));
+  if (const std::string lack = lacking(*loaded->config); !lack.empty()) {
+    std::fputs(("error: cannot start: " + lack + "\n").c_str(), stderr);
+    return exit_machine_refused;
+  }
+  Server server(options, std::move(*loaded), signals);
   return server.run();
 }
 
