@@ -1,7 +1,8 @@
 /* Stands between a process and its disk: writes and syncs of files whose path contains
  * DISK_SHIM_PATH do what the file named by DISK_SHIM_ORDERS says at that moment: "fail-sync" and
- * "fail-write" end with EIO, "fill" with ENOSPC, "slow-sync" takes 300 ms; anything else, or no
- * file, is an ordinary disk. */
+ * "fail-write" end with EIO, "fill" with ENOSPC, "quota" with EDQUOT, "read-only" with EROFS,
+ * "short-write" writes half of what it is given, "slow-sync" takes 300 ms; anything else, or no file,
+ * is an ordinary disk. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -47,6 +48,8 @@ static int trouble_of_sync(int descriptor) {
 static int trouble_of_write(int descriptor) {
   if (!concerns(descriptor)) return 0;
   if (ordered("fill")) return ENOSPC;
+  if (ordered("quota")) return EDQUOT;
+  if (ordered("read-only")) return EROFS;
   return ordered("fail-write") ? EIO : 0;
 }
 
@@ -69,6 +72,7 @@ static ssize_t write_by(const char* name, int descriptor, const void* bytes, siz
     errno = error;
     return -1;
   }
+  if (count > 1 && concerns(descriptor) && ordered("short-write")) count /= 2;
   *(void**)&real = dlsym(RTLD_NEXT, name);
   return real(descriptor, bytes, count, at);
 }

@@ -7,11 +7,16 @@ target_link_libraries(fault_support PUBLIC holdfast_test_support)
 add_library(disk_shim MODULE ${CMAKE_CURRENT_LIST_DIR}/disk_shim.c)
 target_link_libraries(disk_shim PRIVATE ${CMAKE_DL_LIBS})
 
+# Stands before the C library in a process whose wall clock is to be set.
+add_library(clock_shim MODULE ${CMAKE_CURRENT_LIST_DIR}/clock_shim.c)
+target_link_libraries(clock_shim PRIVATE ${CMAKE_DL_LIBS})
+
 function(holdfast_fault_program name source)
   add_executable(${name} ${source} $<TARGET_OBJECTS:holdfast_test_main>)
   target_link_libraries(${name} PRIVATE fault_support)
-  target_compile_definitions(${name} PRIVATE HOLDFAST_DISK_SHIM="$<TARGET_FILE:disk_shim>")
-  add_dependencies(${name} disk_shim)
+  target_compile_definitions(${name} PRIVATE HOLDFAST_DISK_SHIM="$<TARGET_FILE:disk_shim>"
+    HOLDFAST_CLOCK_SHIM="$<TARGET_FILE:clock_shim>")
+  add_dependencies(${name} disk_shim clock_shim)
   if(TARGET holdfast)
     add_dependencies(${name} holdfast)
   endif()

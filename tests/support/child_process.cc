@@ -169,6 +169,13 @@ std::size_t ChildProcess::resident_bytes() const {
   return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 }
 
+std::size_t ChildProcess::virtual_bytes() const {
+  std::ifstream file("/proc/" + std::to_string(pid_) + "/statm");
+  std::size_t total = 0;
+  file >> total;
+  return total * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
 std::size_t ChildProcess::open_descriptors() const {
   const std::filesystem::directory_iterator entries("/proc/" + std::to_string(pid_) + "/fd");
   return static_cast<std::size_t>(std::distance(begin(entries), end(entries)));

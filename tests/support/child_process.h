@@ -68,6 +68,8 @@ class ChildProcess {
   const LineLog& standard_error() const { return error_; }
   /// Resident memory now.
   std::size_t resident_bytes() const;
+  /// Its address space now.
+  std::size_t virtual_bytes() const;
   std::size_t open_descriptors() const;
 
  private:

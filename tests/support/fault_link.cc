@@ -37,6 +37,31 @@ void FaultLink::refuse() {
   if (!refusing_.exchange(true)) listener_.refuse();
 }
 
+void FaultLink::switch_to(const std::string& target) {
+  const std::lock_guard lock(mutex_);
+  target_ = target;
+}
+
+void FaultLink::break_off(std::size_t after, Fault how) {
+  const std::lock_guard lock(mutex_);
+  break_ = {after, how};
+}
+
+std::string FaultLink::target() const {
+  const std::lock_guard lock(mutex_);
+  return target_;
+}
+
+FaultLink::Break FaultLink::take_break(std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  if (break_.how == Fault::none) return {bytes, Fault::none};
+  if (bytes < break_.left) {
+    break_.left -= bytes;
+    return {bytes, Fault::none};
+  }
+  return std::exchange(break_, {});
+}
+
 void FaultLink::heal() {
   stalled_ = false;
   losing_answers_ = false;
@@ -78,7 +103,7 @@ void FaultLink::accept_connections() {
 
 void FaultLink::serve(Connection& connection) {
   try {
-    connection.target = Socket::connect(target_);
+    connection.target = Socket::connect(target());
     if (connection.half_closed) connection.client.shutdown_write();
     relay(connection);
   } catch (const WireError&) {
@@ -92,7 +117,7 @@ void FaultLink::serve(Connection& connection) {
 void FaultLink::relay(Connection& connection) {
   while (!stopping_) {
     if (connection.cuts != cuts_) throw WireError(Fault::reset, "cut");
-    if (stalled_) {
+    if (stalled_ || connection.silent) {
       std::this_thread::sleep_for(1ms);
       continue;
     }
@@ -128,14 +153,18 @@ bool FaultLink::take_from_target(Connection& connection) {
   if (losing_answers_) throw WireError(Fault::reset, "the answer is lost");
   connection.answered = true;
   if (delay_ > 0) std::this_thread::sleep_for(Milliseconds(delay_));
-  if (!connection.half_closed) connection.client.send(bytes);
-  return true;
+  if (connection.half_closed) return true;
+  const Break next = take_break(bytes.size());
+  connection.client.send(std::string_view(bytes).substr(0, next.left));
+  if (next.how == Fault::reset) throw WireError(Fault::reset, "broken off");
+  connection.silent = next.how == Fault::timeout;
+  return next.how != Fault::end;
 }
 
 bool FaultLink::repeat(Connection& connection) {
   if (!repeating_ || connection.answered || connection.repeated) return false;
   connection.repeated = true;
-  connection.target = Socket::connect(target_);
+  connection.target = Socket::connect(target());
   connection.target.send(connection.sent);
   return true;
 }

@@ -40,6 +40,10 @@ class FaultLink {
   void lose_answers() { losing_answers_ = true; }
   /// A new connection gets a FIN at once; what the client sends still passes.
   void half_close() { half_closing_ = true; }
+  /// New connections go to another target.
+  void switch_to(const std::string& target);
+  /// So many bytes of the next answers pass; then the connection is reset, ends, or is silent.
+  void break_off(std::size_t after, Fault how);
   /// No fault from now on.
   void heal();
 
@@ -57,6 +61,7 @@ class FaultLink {
     bool client_open = true;
     bool answered = false;
     bool repeated = false;
+    bool silent = false;
     std::string sent;  // to the target
     std::string held;  // perhaps the beginning of what is to be rewritten
     std::size_t cuts = 0;
@@ -71,7 +76,18 @@ class FaultLink {
   bool repeat(Connection& connection);
   std::string rewritten(std::string bytes, std::string& held);
 
-  const std::string target_;
+  struct Break {
+    std::size_t left = 0;
+    Fault how = Fault::none;
+  };
+
+  std::string target() const;
+  /// What of these bytes still passes, and then what comes of the connection.
+  Break take_break(std::size_t bytes);
+
+  mutable std::mutex mutex_;  // of the next two
+  std::string target_;
+  Break break_;
   ListeningSocket listener_;
   std::mutex listener_mutex_;
   std::string from_;

@@ -60,9 +60,12 @@ Holdfast::Holdfast(std::string_view text, RunOptions options)
 }
 
 void Holdfast::start(const RunOptions& options) {
-  process_ = std::make_unique<ChildProcess>(
-      std::vector<std::string>{holdfast_binary(), "run", "--config", config_path_},
-      options.environment, options.standard_output);
+  std::vector<std::string> command = options.under;
+  for (const std::string& word :
+       {holdfast_binary(), std::string("run"), std::string("--config"), config_path_}) {
+    command.push_back(word);
+  }
+  process_ = std::make_unique<ChildProcess>(command, options.environment, options.standard_output);
   expect_clean_end_ = true;
   if (options.wait_until_ready) wait_until_ready();
 }

@@ -33,6 +33,8 @@ struct RunOptions {
   Environment environment = {};
   Output standard_output = Output::captured;
   bool wait_until_ready = true;
+  /// A command that runs it, and becomes it: {"prlimit", "--nofile=64"}.
+  std::vector<std::string> under = {};
   /// Written into the configuration's folder first: name and text.
   std::vector<std::pair<std::string, std::string>> files = {};
 };
@@ -92,7 +94,7 @@ class Holdfast {
   int stop();
   ChildProcess& process() { return *process_; }
   /// A new process on the same configuration and ports. REQUIRES: the old one has ended.
-  void start_again() { start({}); }
+  void start_again(const RunOptions& options = {}) { start(options); }
   /// The test has ended it in a way that need not be 0.
   void ended_as_expected() { expect_clean_end_ = false; }
   const TemporaryFolder& folder() const { return folder_; }
