@@ -378,12 +378,15 @@ void report(const Run& run) {
   }
   std::printf("sent late: p50 %.3f ms, p99 %.3f ms\n", milliseconds(run.lateness().at(0.5)),
               milliseconds(run.lateness().at(0.99)));
-  std::printf("answered with 400 or more: %llu, not answered: %llu\n",
-              static_cast<unsigned long long>(run.refused()),
-              static_cast<unsigned long long>(run.unanswered()));
+  const std::uint64_t bad = run.refused() + run.unanswered();
+  if (bad > 0) {
+    std::printf("bad: status %llu, no answer %llu\n",
+                static_cast<unsigned long long>(run.refused()),
+                static_cast<unsigned long long>(run.unanswered()));
+  }
   std::printf("result %llu %llu %.0f %.3f %.3f\n", static_cast<unsigned long long>(latency.count()),
-              static_cast<unsigned long long>(run.refused() + run.unanswered()), run.rate(),
-              milliseconds(latency.at(0.50)), milliseconds(latency.at(0.99)));
+              static_cast<unsigned long long>(bad), run.rate(), milliseconds(latency.at(0.50)),
+              milliseconds(latency.at(0.99)));
   std::fflush(stdout);
 }
 

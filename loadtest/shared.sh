@@ -140,5 +140,8 @@ answers() { eventually "no answer of 200 on port $1" answers_200 "$1"; }
 # requests, bad answers, requests a second, p50 and p99 in milliseconds.
 wrk_result() {
   taskset --cpu-list "$other_cpus" wrk -t1 -c"$2" -d"$3s" --timeout 5s -s "loadtest/wrk/$4" \
-    "http://127.0.0.1:$1$5" -- "${@:6}" | sed -n 's/^result //p'
+    "http://127.0.0.1:$1$5" -- "${@:6}" | result_in
 }
+
+# The figures of a load's last line; what was bad is told on stderr, at once.
+result_in() { sed -n -e '/^bad: /w /dev/stderr' -e 's/^result //p'; }

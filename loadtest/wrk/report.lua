@@ -5,6 +5,10 @@
 function done(summary, latency)
   local errors = summary.errors
   local bad = errors.connect + errors.read + errors.write + errors.timeout + errors.status
+  if bad > 0 then
+    print(string.format("bad: connect %d, read %d, write %d, timeout %d, status %d", errors.connect,
+                        errors.read, errors.write, errors.timeout, errors.status))
+  end
   print(string.format("result %d %d %.0f %.3f %.3f", summary.requests, bad,
                       summary.requests / (summary.duration / 1e6),
                       latency:percentile(50) / 1000, latency:percentile(99) / 1000))
