@@ -111,11 +111,11 @@ take_port() {
   printf -v "$1" %d "$next_port"
 }
 
-# eventually WHAT COMMAND...: until it succeeds, for at most 10 s.
+# eventually WHAT COMMAND...: until it succeeds, for at most a minute.
 eventually() {
-  local what=$1
+  local what=$1 deadline=$((SECONDS + 60))
   shift
-  for _ in {1..200}; do
+  while [ "$SECONDS" -lt "$deadline" ]; do
     if "$@" 2>/dev/null; then return 0; fi
     sleep 0.05
   done

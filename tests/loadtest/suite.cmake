@@ -11,7 +11,7 @@ if(NOT HOLDFAST_SANITIZE)
 
   # Instructions by request, against loadtest/instructions.txt.
   if(TARGET holdfast)
-    add_test(NAME loadtest.instructions COMMAND ${CMAKE_SOURCE_DIR}/loadtest/instructions --check get log)
+    add_test(NAME loadtest.instructions COMMAND ${CMAKE_SOURCE_DIR}/loadtest/instructions --check get post)
     set_tests_properties(loadtest.instructions PROPERTIES LABELS loadtest TIMEOUT 300
       ENVIRONMENT HOLDFAST_BUILD=${CMAKE_BINARY_DIR})
   endif()
