@@ -39,7 +39,7 @@ std::string_view next_piece(std::string_view text) {
   return text.substr(0, newline == std::string_view::npos ? std::size_t{PIPE_BUF} : newline + 1);
 }
 
-// A file takes whatever it is given, at once or not at all.
+// A file never makes its writer wait for a reader.
 bool is_file(int fd) {
   struct stat status;
   return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);

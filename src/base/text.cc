@@ -150,7 +150,7 @@ bool is_plain_json(std::string_view text) {
   }
   constexpr std::uint64_t spaces = 0x2020202020202020;
   word = spaces;
-  std::memcpy(&word, text.data(), text.size());
+  std::copy_n(text.data(), text.size(), reinterpret_cast<char*>(&word));
   return is_plain_word(word);
 }
 

@@ -102,7 +102,9 @@ void HeadReader::begin(const SectionLimits& limits) {
   limits_ = limits;
   scanner_.begin();
   if (text_.capacity() > kept_capacity) text_ = std::string();
-  if (field_ends_.capacity() * sizeof(std::size_t) > kept_capacity) field_ends_ = {};
+  if (field_ends_.capacity() * sizeof(std::size_t) > kept_capacity) {
+    field_ends_ = std::vector<std::size_t>();
+  }
   text_.clear();
   line_begin_ = 0;
   start_line_size_ = 0;

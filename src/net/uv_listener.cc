@@ -199,12 +199,12 @@ void UvListener::Handle::close() {
 }
 
 bool UvListener::Handle::accept_one() {
+  network.loop().begin_event();
   sockaddr_storage storage{};
   socklen_t size = sizeof(storage);
   auto* raw = reinterpret_cast<sockaddr*>(&storage);
   const int connection = ::accept4(descriptor, raw, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
   if (connection >= 0) {
-    network.loop().begin_event();
     if (storage.ss_family == AF_UNIX) size = sizeof(sa_family_t);
     on_accept(UvStream::accepted(network, connection, Address::from_sockaddr(raw, size)));
     return true;

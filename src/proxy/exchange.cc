@@ -76,9 +76,10 @@ runtime::Task<void> Exchange::run() {
   const RouteTable::Input input{transaction_.listener(), request.authority,   request.path,
                                 request.method,          request.method_text, request.fields};
   const int index = generation_.routes().match(input);
-  if (index < 0) return refuse({http::Problem::no_route, "no route matches the request"});
-  route_ = &generation_.route(index);
+  if (index >= 0) route_ = &generation_.route(index);
+  // What has arrived is judged before it is answered, by whomever.
   if (const auto& failure = transaction_.body().early_failure()) return refuse(failure->error);
+  if (index < 0) return refuse({http::Problem::no_route, "no route matches the request"});
   if (request.method == http::Method::options &&
       parse_decimal(request.fields.value(http::FieldName::max_forwards)) == 0) {
     return answer_options();

@@ -352,7 +352,8 @@ runtime::Task<void> Exchange::store_failed(Execution& execution) {
   if (execution.has_attempts()) {
     // The time that the attempts under the key have taken is not given a second time.
     const Duration left = execution.attempts().left_of_total();
-    client_deadline_ = std::min(client_deadline_.value_or(left), left);
+    const bool bounded = left != Duration::max();
+    if (bounded) client_deadline_ = std::min(client_deadline_.value_or(left), left);
   }
   leave_execution();
   co_await proxied();

@@ -178,11 +178,7 @@ void append_idempotency(TextWriter& out, std::string_view status, std::string_vi
   if (!key.empty()) out.append("Idempotency-Key: \"").append(key).append("\"\r\n");
 }
 
-/// The target without `prefix`: a slash, if one must be made up, and the rest.
-struct StrippedTarget {
-  std::string_view slash;
-  std::string_view rest;
-};
+}  // namespace
 
 StrippedTarget strip_target(std::string_view target, std::string_view prefix) {
   while (!prefix.empty() && prefix.back() == '/') prefix.remove_suffix(1);
@@ -191,13 +187,6 @@ StrippedTarget strip_target(std::string_view target, std::string_view prefix) {
   if (rest.starts_with('/')) return {"", rest};
   if (rest.empty() || rest.front() == '?') return {"/", rest};
   return {"", target};
-}
-
-}  // namespace
-
-void append_target(std::string& out, std::string_view target, std::string_view prefix) {
-  const StrippedTarget stripped = strip_target(target, prefix);
-  out.append(stripped.slash).append(stripped.rest);
 }
 
 void append_upstream_head(std::string& text, const http::RequestHead& request,

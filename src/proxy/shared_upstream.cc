@@ -28,9 +28,15 @@ void SharedUpstream::publish(Transitions& transitions) {
 }
 
 void SharedUpstream::publish_state() {
-  state_.store(breaker_.state(), std::memory_order_relaxed);
   const auto permit = breaker_.closed_permit();
-  closed_epoch_.store(permit ? permit->epoch : not_closed, std::memory_order_relaxed);
+  const std::uint64_t epoch = permit ? permit->epoch : not_closed;
+  // Written where it changes only: every worker reads it for every request.
+  if (closed_epoch_.load(std::memory_order_relaxed) != epoch) {
+    closed_epoch_.store(epoch, std::memory_order_relaxed);
+  }
+  if (breaker_state() != breaker_.state()) {
+    state_.store(breaker_.state(), std::memory_order_relaxed);
+  }
 }
 
 Result<policy::Breaker::Permit, policy::Breaker::Rejected> SharedUpstream::acquire(

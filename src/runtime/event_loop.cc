@@ -51,17 +51,18 @@ class UvTimers final : public Timers {
   void wake_at(TimePoint at) override {
     if (armed_for_ <= at) return;
     armed_for_ = at;
-    if (at <= clock_.now()) {
-      uv_idle_start(&next_turn_, &UvTimers::on_next_turn);
-      return;
-    }
     // libuv counts whole milliseconds of the same clock (CLOCK_MONOTONIC): rounded up, never early.
-    const auto due = std::chrono::ceil<std::chrono::milliseconds>(at.time_since_epoch()).count();
+    const auto due = static_cast<std::uint64_t>(
+        std::chrono::ceil<std::chrono::milliseconds>(at.time_since_epoch()).count());
+    // The loop's time may be ahead of the event's.
     const std::uint64_t loop_time = uv_now(timer_.loop);
-    // The loop may be ahead of the event's time, and of this one: below 0 would be for ever.
-    const auto wait = std::max(static_cast<std::uint64_t>(due), loop_time) - loop_time;
-    uv_timer_start(&timer_, &UvTimers::on_timer, wait, 0);
+    if (at <= clock_.now() || due <= loop_time) {
+      uv_idle_start(&next_turn_, &UvTimers::on_next_turn);
+    } else {
+      uv_timer_start(&timer_, &UvTimers::on_timer, due - loop_time, 0);
+    }
   }
+  void begin_event() override { clock_.begin_event(); }
 
   // Just before the loop waits: what it then finds happened later than what is known.
   static void on_turn(uv_prepare_t* prepare) {

@@ -41,6 +41,7 @@ void Timers::run_due(TimePoint now) {
   while (!heap_.empty() && heap_.front().at <= now && heap_.front().order < last_order) {
     Timer& timer = *heap_.front().timer;
     cancel(timer);
+    begin_event();
     timer.fire();
   }
   earliest_allowed_ = TimePoint::min();

@@ -24,9 +24,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   // A prefix as the configuration allows it.
   if (!prefix_line.starts_with('/') || prefix_line.find_first_of("?#") != prefix_line.npos)
     return 0;
-  std::string out;
   const std::string whole = rest.starts_with('/') ? std::string(rest) : "/" + std::string(rest);
-  proxy::append_target(out, whole, prefix_line);
+  const auto stripped = proxy::strip_target(whole, prefix_line);
+  const std::string out = std::string(stripped.slash).append(stripped.rest);
   promise(out.starts_with('/'), "a path stays a path");
   promise(whole.ends_with(out) || whole.ends_with(out.substr(1)), "nothing is made up");
   return 0;

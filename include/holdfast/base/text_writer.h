@@ -6,10 +6,10 @@
 // copy, which is what heads and log lines of a dozen pieces need.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -25,7 +25,7 @@ class TextWriter {
   ~TextWriter() { out_.resize(size_); }
 
   TextWriter& append(std::string_view text) {
-    std::memcpy(room(text.size()), text.data(), text.size());
+    std::copy_n(text.data(), text.size(), room(text.size()));
     size_ += text.size();
     return *this;
   }

@@ -16,8 +16,8 @@
 //   for what has happened already does not wait.
 // - The peer's FIN ends the input and nothing else: a half-closed peer may still be answered.
 // - A failure (a reset, an error of a write) ends both directions. It is told to the tasks in
-//   until_input() and until_sent(), or, if neither is awaited, to the one in until_failed(); from
-//   the loop, never from within send(). What the peer sent before it is in input() first: an early
+//   until_input() and until_sent(), and then to the one in until_failed(); from the loop, never
+//   from within send(). What the peer sent before it is in input() first: an early
 //   answer to a request that could not be sent whole is not lost.
 // - A peer is watched by reading from it: while the read-ahead is full, and after its FIN, its
 //   reset is noticed by the next write or read only.

@@ -40,9 +40,15 @@ struct RequestEdits {
 void append_upstream_head(std::string& out, const http::RequestHead& request,
                           const RequestEdits& edits);
 
-/// The target as the upstream gets it: the path without `prefix`, where it starts with it at a
-/// segment's end ("/v1" off "/v1/x" and "/v1", not off "/v1x").
-void append_target(std::string& out, std::string_view target, std::string_view prefix);
+/// The target as the upstream gets it: a slash, if one must be made up, and the rest.
+struct StrippedTarget {
+  std::string_view slash;
+  std::string_view rest;
+};
+
+/// The path without `prefix`, where it starts with it at a segment's end ("/v1" off "/v1/x" and
+/// "/v1", not off "/v1x").
+StrippedTarget strip_target(std::string_view target, std::string_view prefix);
 
 /// What holdfast adds to a response that it passes on.
 struct ResponseEdits {

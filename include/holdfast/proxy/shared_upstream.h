@@ -106,7 +106,7 @@ class SharedUpstream {
   std::vector<std::pair<const void*, std::function<void()>>> pressure_;
   std::atomic<policy::BreakerState> state_{policy::BreakerState::closed};
   /// Of the permit that a closed breaker gives; not_closed otherwise.
-  std::atomic<std::uint64_t> closed_epoch_;
+  std::atomic<std::uint64_t> closed_epoch_{0};
   std::atomic<int> waiters_{0};
 };
 

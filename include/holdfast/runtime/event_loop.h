@@ -19,7 +19,7 @@ namespace holdfast::runtime {
 
 /// The time as the code on a loop sees it: it stands still while one event is handled, so that the
 /// kernel is asked once for each event and not a dozen times. Outside of run() it always asks.
-/// Never older than the turn of the loop, whoever forgets to begin an event.
+/// Whoever forgets to begin an event sees a time that is a turn of the loop old, and never older.
 class LoopClock final : public Clock {
  public:
   TimePoint now() const override {

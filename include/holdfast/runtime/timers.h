@@ -59,6 +59,8 @@ class Timers {
  protected:
   /// The earliest time has moved forward to `at`.
   virtual void wake_at(TimePoint at) = 0;
+  /// A timer is about to fire: an event of its own, for a clock that stands still within one.
+  virtual void begin_event() {}
 
  private:
   struct Entry {

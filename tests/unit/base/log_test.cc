@@ -6,7 +6,9 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cstdio>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -43,6 +45,13 @@ class Pipe {
     for (ssize_t n = 0; (n = write(writer(), "f", 1)) > 0;) filled += static_cast<std::size_t>(n);
     REQUIRE(fcntl(writer(), F_SETFL, flags) == 0);
     return filled;
+  }
+
+  /// What is there; waits for something.
+  std::string read_some() {
+    std::array<char, 4096> bytes{};
+    const ssize_t count = read(ends_[0], bytes.data(), bytes.size());
+    return std::string(bytes.data(), static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
   }
 
   /// Everything up to the end of the stream; every writer must be closed or about to be.
@@ -122,6 +131,40 @@ TEST_CASE("a reader that has stopped never blocks append, and lines are dropped 
     sink.reset();
     CHECK(clock.now() - start < 5s);
   }
+}
+
+TEST_CASE("a file gets every line, whole and in order") {
+  std::FILE* file = std::tmpfile();
+  REQUIRE(file != nullptr);
+  constexpr int lines = 2000;  // more than is gathered before a write
+  {
+    LogSink sink(fileno(file));
+    for (int i = 0; i < lines; ++i) REQUIRE(sink.append(numbered_line(i)));
+  }
+  std::rewind(file);
+  std::string text;
+  std::array<char, 4096> bytes{};
+  while (const std::size_t count = std::fread(bytes.data(), 1, bytes.size(), file)) {
+    text.append(bytes.data(), count);
+  }
+  std::fclose(file);
+  const std::vector<std::string> read = lines_of(text);
+  REQUIRE(read.size() == lines);
+  for (int i = 0; i < lines; ++i) {
+    REQUIRE(read[static_cast<std::size_t>(i)] + "\n" == numbered_line(i));
+  }
+}
+
+TEST_CASE("a line that comes alone, and the last of many, are written without another") {
+  Pipe pipe;
+  LogSink sink(pipe.writer());
+  CHECK(sink.append("alone\n"));
+  CHECK(pipe.read_some() == "alone\n");
+  CHECK(sink.append("soon after\n"));
+  CHECK(sink.append("and last\n"));
+  std::string rest = pipe.read_some();
+  if (rest.size() < 20) rest += pipe.read_some();
+  CHECK(rest == "soon after\nand last\n");
 }
 
 TEST_CASE("a write that blocks against all signs does not keep the sink from ending") {

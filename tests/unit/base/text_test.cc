@@ -68,7 +68,7 @@ TEST_CASE("plain JSON is what an escape would leave alone, wherever the byte sta
       }
     }
   }
-  CHECK(is_plain_json(""));
+  CHECK(is_plain_json(std::string_view()));
 }
 
 TEST_CASE("trim takes spaces and tabs from the ends, nothing else") {

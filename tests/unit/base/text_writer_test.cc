@@ -16,7 +16,9 @@ TEST_CASE("what was there stays, and what is appended follows, however little ro
     {
       TextWriter writer(text, guess);
       for (int i = 0; i < 100; ++i) {
-        writer.append("piece ").append("").append_number(static_cast<std::uint64_t>(i));
+        writer.append("piece ")
+            .append(std::string_view())
+            .append_number(static_cast<std::uint64_t>(i));
         writer.push_back(';');
         expected += "piece " + std::to_string(i) + ";";
       }

@@ -350,6 +350,30 @@ TEST_CASE("no route, a mock, a loop, the last hop") {
   CHECK(client->open());
 }
 
+TEST_CASE("what has arrived of a body is judged before a request is answered, by whomever") {
+  proxy::Config config = one_upstream();
+  config.routes[0].match.path = "/up";
+  config.routes[0].match.path_kind = proxy::MatchConfig::PathKind::prefix;
+  proxy::RouteConfig page = config.routes[0];
+  page.name = "page";
+  page.upstream.clear();
+  page.match.path = "/page";
+  page.respond = proxy::StaticResponse{200, {}, "hello"};
+  config.routes.push_back(page);
+  const std::string broken_body =
+      "Host: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n";
+  for (const std::string line :
+       {"OPTIONS /up HTTP/1.1\r\nMax-Forwards: 0\r\n", "POST /page HTTP/1.1\r\n",
+        "POST /nowhere HTTP/1.1\r\n", "POST /up HTTP/1.1\r\n"}) {
+    CAPTURE(line);
+    ProxyFixture fixture(config);
+    auto client = fixture.client_sends(line + broken_body);
+    CHECK(status_of(client->take()) == 400);
+    CHECK(client->closed());
+    CHECK(fixture.network.connects.empty());
+  }
+}
+
 TEST_CASE("a request id that is good is kept; else one is made, and it is the one that is told") {
   ProxyFixture fixture;
   auto client = fixture.client_sends(get("/", "X-Request-Id: mine\r\n"));

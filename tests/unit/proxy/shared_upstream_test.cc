@@ -189,6 +189,42 @@ TEST_CASE("threads that open, wait, give up and close lose no place and gain non
   CHECK_FALSE(shared.try_open());
 }
 
+TEST_CASE("threads that ask, tell and reload at once leave the breaker to be asked as before") {
+  UpstreamConfig config = limits(100, 100);
+  config.breaker.consecutive_failures = 3;
+  config.breaker.open_for = 1ms;
+  SharedUpstream shared(config);
+  const auto work = [&](std::uint64_t seed) {
+    Rng rng(seed);
+    Transitions transitions;
+    for (int i = 0; i < 3000; ++i) {
+      const TimePoint now{Duration(i * 100us)};
+      transitions.clear();
+      const auto permit = shared.acquire(now, transitions);
+      if (seed == 1 && i % 100 == 0) shared.reconfigure(config);
+      if (!permit) continue;
+      const bool fails = rng.below(3) == 0;
+      shared.record(*permit, fails ? Breaker::Outcome::failure : Breaker::Outcome::success, 0ms,
+                    now, rng, transitions);
+    }
+  };
+  std::vector<std::thread> threads;
+  for (std::uint64_t seed = 1; seed <= 4; ++seed) threads.emplace_back(work, seed);
+  for (std::thread& thread : threads) thread.join();
+
+  // Three probes of an open breaker, which all succeed, close it, whatever went before.
+  Rng rng(5);
+  Transitions transitions;
+  const TimePoint later{1h};
+  for (int i = 0; i < 3; ++i) {
+    const auto permit = shared.acquire(later, transitions);
+    REQUIRE(permit.has_value());
+    shared.record(*permit, Breaker::Outcome::success, 0ms, later, rng, transitions);
+  }
+  CHECK(shared.breaker_state() == BreakerState::closed);
+  CHECK(shared.acquire(later, transitions).has_value());
+}
+
 // --------------------------------------------------------------------------------------------
 // budgets
 

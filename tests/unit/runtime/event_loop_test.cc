@@ -183,6 +183,37 @@ TEST_CASE("a timer that is due after the event's time and before the loop's own 
   CHECK(woken > TimePoint{});
 }
 
+class BusyTimer final : private Timer {
+ public:
+  BusyTimer(EventLoop& loop, TimePoint at) : loop_(loop) { loop.context().timers.arm(*this, at); }
+  TimePoint seen{};
+  TimePoint ended{};
+
+ private:
+  void fire() override {
+    seen = loop_.context().now();
+    const SystemClock system;
+    ended = system.now();
+    while (system.now() < ended + milliseconds(2)) {
+    }
+    ended = system.now();
+  }
+  EventLoop& loop_;
+};
+
+TEST_CASE("timers that are due together are an event each") {
+  EventLoop loop;
+  const TimePoint due = loop.context().now();
+  BusyTimer first(loop, due);
+  BusyTimer second(loop, due);
+  TimePoint woken{};
+  Task<void> last = sleep_and_stop(loop, due, woken);
+  last.start();
+  loop.run();
+  CHECK(second.seen >= first.ended);
+  CHECK(woken >= second.ended);
+}
+
 TEST_CASE("blocking work runs elsewhere and answers on the loop") {
   EventLoop loop;
   std::thread::id worked;
