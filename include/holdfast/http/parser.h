@@ -14,7 +14,8 @@
 // - After an error the parser stays in error: nothing more can be read from that connection.
 // - Neither waits, logs nor reads a clock. llhttp's callbacks only append.
 // Memory: a head buffer of at most max_header_bytes and one for trailers, and eight bytes a field;
-// more than 8 KiB of either is given back between messages. Reading a message of usual size allocates nothing.
+// more than 8 KiB of either is given back between messages. Reading a message of usual size
+// allocates nothing.
 #pragma once
 
 #include <cstdint>
