@@ -369,7 +369,7 @@ TEST_CASE("what has arrived of a body is judged before a request is answered, by
     ProxyFixture fixture(config);
     auto client = fixture.client_sends(line + broken_body);
     CHECK(status_of(client->take()) == 400);
-    CHECK(client->closed());
+    CHECK(client->ended());
     CHECK(fixture.network.connects.empty());
   }
 }
