@@ -68,12 +68,21 @@ class Bench {
     check_others();
   }
   void check_healed() {
-    CHECK(keyed->wait_for("201", healed_within));
+    // One good answer may be to a request that was ahead of the fault; a row of them is not.
+    Tally after;
+    CHECK_MESSAGE(eventually(
+                      [&] {
+                        keyed->take();
+                        keyed->let_pass(50);
+                        after = keyed->take();
+                        return after.of("201") == after.total();
+                      },
+                      healed_within),
+                  after.text());
     CHECK(holdfast->wait_metric("holdfast_idempotency_store_up", {}, 1));
-    keyed->take();
     keyed->let_pass(50);
     keyed->stop();
-    const Tally after = keyed->take();
+    after = keyed->take();
     CHECK_MESSAGE(after.of("201") == after.total(), after.text());
     others->stop();
     check_others();
