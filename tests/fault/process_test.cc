@@ -117,6 +117,37 @@ TEST_CASE("without memory it ends with a word, and forgets nothing that it ackno
   CHECK(forgotten(holdfast, load.acknowledged()) == 0);
 }
 
+TEST_CASE(
+    "as any user, from a read-only file system with one writable folder, it serves and keeps") {
+  // "$0" is the binary, the last argument the file in the only folder that can be written.
+  const std::string confine =
+      "for file; do :; done; folder=${file%/*}; chown -R 65534:65534 \"$folder\" && "
+      "mount --bind \"$folder\" \"$folder\" && mount -o remount,ro,bind / && "
+      "exec setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all -- \"$0\" "
+      "\"$@\"";
+  if (run_command({"/usr/bin/unshare", "--mount", "/bin/mount", "-o", "remount,ro,bind", "/"})
+          .exit_code != 0) {
+    MESSAGE("skipped: no mount namespaces may be made here");
+    return;
+  }
+  CountingApp app;
+  const RunOptions confined{.under = {"/usr/bin/unshare", "--mount", "/bin/sh", "-c", confine}};
+  Holdfast holdfast(keyed_setup(app), confined);
+  const std::string proc = "/proc/" + std::to_string(holdfast.process().pid());
+  CHECK(file_text(proc + "/status").find("Uid:\t65534\t65534\t65534\t65534") != std::string::npos);
+  CHECK(file_text(proc + "/mountinfo").find(" / / ro") != std::string::npos);
+  Load load(holdfast.address(), Ask::keyed);
+  load.let_pass(50);
+  holdfast.ended_as_expected();
+  holdfast.signal(SIGKILL);
+  holdfast.process().wait_for_exit();
+  holdfast.start_again(confined);
+  CHECK(load.wait_for("201"));
+  load.stop();
+  CHECK(app.run_twice() == 0);
+  CHECK(forgotten(holdfast, load.acknowledged()) == 0);
+}
+
 TEST_CASE("a wall clock that is set moves no lease, no lifetime and no answer") {
   if (built_with_sanitizers) return;  // no shim beside one
   const TemporaryFolder clock;

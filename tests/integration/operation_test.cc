@@ -19,11 +19,6 @@ std::string listener(const std::string& name, const std::string& address) {
   return "[[listener]]\nname = \"" + name + "\"\nlisten = \"" + address + "\"\n";
 }
 
-std::string file_text(const std::string& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 std::string free_address() {
   return "127.0.0.1:" + std::to_string(free_port());
 }

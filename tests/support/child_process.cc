@@ -190,6 +190,11 @@ CommandResult run_command(const std::vector<std::string>& command, const Environ
   return result;
 }
 
+std::string file_text(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
 TemporaryFolder::TemporaryFolder() {
   path_ = (std::filesystem::temp_directory_path() / "holdfast-test-XXXXXX").string();
   if (::mkdtemp(path_.data()) == nullptr) throw std::runtime_error("mkdtemp");

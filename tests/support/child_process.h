@@ -90,6 +90,9 @@ struct CommandResult {
 CommandResult run_command(const std::vector<std::string>& command,
                           const Environment& environment = {});
 
+/// All that a file holds; "" where it cannot be read.
+std::string file_text(const std::string& path);
+
 /// A folder that goes away with everything in it.
 class TemporaryFolder {
  public:
