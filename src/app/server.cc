@@ -303,7 +303,7 @@ AdminSource Server::admin_source() {
 
 /// Hands a configuration to every worker; `then` runs on the main loop when all have it.
 void Server::put_into_use(Candidate& candidate, Then then) {
-  upstreams_.apply(*candidate.loaded.config);
+  upstreams_.apply(*candidate.loaded.config, loop_.context().now());
   gate_.set_limit(candidate.loaded.config->server.max_connections);
   logger_.configure(candidate.loaded.config->log.level, candidate.loaded.config->log.format);
 

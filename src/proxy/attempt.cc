@@ -6,14 +6,26 @@ namespace holdfast::proxy {
 
 using policy::Breaker;
 
-bool Attempt::admit(TimePoint now) {
+namespace {
+
+/// When an upstream without an endpoint in service may have one again.
+constexpr Duration look_again = std::chrono::seconds(1);
+
+}  // namespace
+
+bool Attempt::admit(std::span<const PoolPin> tried, TimePoint now) {
   Transitions transitions;
   SharedUpstream& shared = cluster_.shared();
   auto permit = shared.acquire(now, transitions);
   report(transitions);
   if (permit) {
     permit_ = *permit;
-    return true;
+    pool = PoolPin(cluster_.pick(tried, services_.context.rng));
+    if (pool) return true;
+    settle(Breaker::Outcome::ignored);
+    retry_after = look_again;
+    error = Error{ErrorType::destination_unavailable, "no endpoint of the upstream is in service"};
+    return false;
   }
   retry_after = permit.error().retry_after;
   services_.observer.breaker_rejected(cluster_.slot());
@@ -43,7 +55,7 @@ void Attempt::settle_failure(ErrorType type) {
 /// What is known at the head of the response, or at the failure. Nothing for an attempt that was
 /// not begun.
 void Attempt::record(http::Method method) {
-  if (pool == nullptr || std::exchange(recorded_, true)) return;
+  if (!begun || std::exchange(recorded_, true)) return;
   AttemptRecord record;
   record.upstream = cluster_.slot();
   record.method = method;

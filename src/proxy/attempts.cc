@@ -78,7 +78,7 @@ runtime::Task<void> Attempts::run() {
     error_name_ = name(first.error->type);
     co_return;
   }
-  if (!first.admit(now())) {
+  if (!first.admit(tried_, now())) {
     error_name_ = name(first.error->type);
     // Fall through to the decision: `open` may be listed among the conditions of a retry.
   } else {
@@ -93,7 +93,7 @@ runtime::Task<void> Attempts::run() {
     // The breaker is asked before the last answer is let go: if it opened meanwhile, that one
     // stands.
     Attempt& next = begin(*route_.cluster);
-    if (!next.admit(now())) {
+    if (!next.admit(tried_, now())) {
       drop(slots_[1 - outcome_]);
       co_return;
     }
@@ -137,7 +137,7 @@ bool Attempts::grant_retry(Attempt& last, Duration& delay) {
   }
   // What it would still take of the body could be missing when the next attempt sends it.
   last.uploading.reset();
-  if (last.pool != nullptr) tried_.push_back(last.pool);
+  if (last.pool) tried_.push_back(last.pool);
   delay = decision.delay;
   return true;
 }
@@ -152,7 +152,7 @@ void Attempts::fail(const Error& error, std::optional<Duration> retry_after, int
 
 Attempt* Attempts::begin_other(Cluster& cluster) {
   Attempt& other = begin(cluster);
-  if (other.admit(now())) return &other;
+  if (other.admit(tried_, now())) return &other;
   forget_other();
   return nullptr;
 }
@@ -177,7 +177,7 @@ runtime::Task<void> Attempts::hedged() {
 
   tried_.push_back(first.pool);
   Attempt& second = begin(*route_.cluster);
-  bool granted = second.admit(now());
+  bool granted = second.admit(tried_, now());
   if (granted && !route_.cluster->shared().try_retry(route_.config->retry.budget, now())) {
     services_.observer.retry_denied("budget");
     granted = false;
@@ -207,7 +207,7 @@ runtime::Task<void> Attempts::hedged() {
   first_run.reset();
   second_run.reset();
   if (second_wins) outcome_ = 1 - outcome_;
-  endpoint_ = outcome().pool->text();
+  endpoint_ = outcome().pool;
   drop(slots_[1 - outcome_]);
 }
 
@@ -220,9 +220,9 @@ runtime::Task<void> Attempts::attempt(Attempt& attempt) {
   doubtful_ = sent_;
   attempt.started = now();
   attempt.single_use = keyed();
-  attempt.pool = &attempt.cluster().pick(tried_, services_.context.rng);
+  attempt.begun = true;
   cluster_ = &attempt.cluster();
-  endpoint_ = attempt.pool->text();
+  endpoint_ = attempt.pool;
   if (!keyed()) attempt.lease = attempt.pool->take_idle(!method_listed());
   if (!attempt.lease) co_await connect(attempt, keyed());
   if (!attempt.error && keyed()) {

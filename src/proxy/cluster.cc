@@ -1,51 +1,78 @@
 #include "holdfast/proxy/cluster.h"
 
 #include <algorithm>
-
-#include "holdfast/base/assert.h"
-
 namespace holdfast::proxy {
 
 Cluster::Cluster(const UpstreamConfig& config, Services& services, const Cluster* previous)
     : config_(config),
+      services_(services),
       shared_(services.upstreams.find(config.name)),
+      shared_endpoints_(shared_->endpoints()),
       slot_(services.observer.upstream_slot(config.name)),
       balancer_(config.balance) {
-  HOLDFAST_ASSERT(shared_ != nullptr);
-  for (const EndpointConfig& endpoint : config.endpoints) {
-    const auto* kept = previous != nullptr ? previous->find(endpoint.endpoint.text()) : nullptr;
-    if (kept != nullptr) {
-      (*kept)->reconfigure(endpoint, config.pool, config.dns_refresh);
-      endpoints_.push_back(*kept);
+  const std::shared_ptr<const EndpointMembers> members = shared_endpoints_.members();
+  configuration_ = members->configuration;
+  follow(*members, previous != nullptr ? previous->endpoints_ : Pools{});
+}
+
+/// Has a pool for each endpoint of the list, those of `before` that stay and new ones.
+void Cluster::follow(const EndpointMembers& members, const Pools& before) {
+  Pools next;
+  loads_.clear();
+  for (const EndpointMember& member : members.list) {
+    if (const auto* kept = find(before, member.shared->key())) {
+      (*kept)->reconfigure(member, config_.pool, config_.dns_refresh);
+      next.push_back(*kept);
     } else {
-      endpoints_.push_back(std::make_shared<EndpointPool>(endpoint, config.pool, config.dns_refresh,
-                                                          shared_, services.context,
-                                                          services.connector, services.resolver));
+      next.push_back(std::make_shared<EndpointPool>(member, config_.pool, config_.dns_refresh,
+                                                    shared_, services_.context, services_.connector,
+                                                    services_.resolver));
     }
-    loads_.push_back({endpoint.weight, 0, true, false});
+    loads_.push_back({member.config.weight, 0, true, false});
+  }
+  endpoints_ = std::move(next);
+  version_ = members.version;
+}
+
+/// The list has changed: by a look-up, which is followed, or by a reload that this worker has not
+/// seen yet: then requests go on as they began, until it has.
+void Cluster::catch_up() {
+  const std::shared_ptr<const EndpointMembers> members = shared_endpoints_.members();
+  version_ = members->version;
+  if (members->configuration != configuration_) return;
+  const Pools before = endpoints_;
+  follow(*members, before);
+  std::erase_if(leaving_, [](const auto& pool) { return !pool->in_use(); });
+  for (const auto& pool : before) {
+    if (find(endpoints_, pool->text()) != nullptr) continue;
+    pool->retire();
+    if (pool->in_use()) leaving_.push_back(pool);
   }
 }
 
-EndpointPool& Cluster::pick(std::span<EndpointPool* const> tried, Rng& rng) {
-  if (endpoints_.size() == 1) return *endpoints_.front();
+EndpointPool* Cluster::pick(std::span<const PoolPin> tried, Rng& rng) {
+  if (shared_endpoints_.version() != version_) catch_up();
+  const bool calm = shared_endpoints_.calm();
+  if (endpoints_.size() == 1 && calm) return endpoints_.front().get();
   for (std::size_t i = 0; i < endpoints_.size(); ++i) {
-    loads_[i].in_flight = endpoints_[i]->in_flight();
-    loads_[i].tried = std::ranges::find(tried, endpoints_[i].get()) != tried.end();
+    const EndpointPool* const pool = endpoints_[i].get();
+    loads_[i].in_flight = pool->in_flight();
+    loads_[i].tried = std::ranges::find(tried, pool, &PoolPin::get) != tried.end();
+    loads_[i].available = calm || shared_endpoints_.available(pool->shared());
   }
   const int chosen = balancer_.pick(loads_, rng);
-  HOLDFAST_ASSERT(chosen >= 0);
-  return *endpoints_[static_cast<std::size_t>(chosen)];
+  return chosen < 0 ? nullptr : endpoints_[static_cast<std::size_t>(chosen)].get();
 }
 
-const std::shared_ptr<EndpointPool>* Cluster::find(std::string_view endpoint) const {
+const std::shared_ptr<EndpointPool>* Cluster::find(const Pools& pools, std::string_view endpoint) {
   const auto found =
-      std::ranges::find_if(endpoints_, [&](const auto& pool) { return pool->text() == endpoint; });
-  return found == endpoints_.end() ? nullptr : &*found;
+      std::ranges::find_if(pools, [&](const auto& pool) { return pool->text() == endpoint; });
+  return found == pools.end() ? nullptr : &*found;
 }
 
 void Cluster::retire_what_is_gone(const Cluster* next) {
   for (const auto& pool : endpoints_) {
-    if (next == nullptr || next->find(pool->text()) == nullptr) pool->retire();
+    if (next == nullptr || find(next->endpoints_, pool->text()) == nullptr) pool->retire();
   }
 }
 

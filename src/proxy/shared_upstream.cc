@@ -14,11 +14,12 @@ constexpr std::uint64_t not_closed = std::numeric_limits<std::uint64_t>::max();
 
 }  // namespace
 
-SharedUpstream::SharedUpstream(const UpstreamConfig& config)
+SharedUpstream::SharedUpstream(const UpstreamConfig& config, TimePoint now)
     : name_(config.name),
       breaker_(config.breaker),
       max_connections_(config.pool.max_connections.value_or(no_limit)),
-      max_pending_(config.pool.max_pending.value_or(no_limit)) {
+      max_pending_(config.pool.max_pending.value_or(no_limit)),
+      endpoints_(config, now) {
   publish_state();
 }
 
@@ -152,7 +153,8 @@ void SharedUpstream::forget_pressure(const void* owner) {
   std::erase_if(pressure_, [owner](const auto& entry) { return entry.first == owner; });
 }
 
-void SharedUpstream::reconfigure(const UpstreamConfig& config) {
+void SharedUpstream::reconfigure(const UpstreamConfig& config, TimePoint now) {
+  endpoints_.configure(config, now);
   const std::lock_guard lock(mutex_);
   breaker_.reconfigure(config.breaker);
   publish_state();
@@ -169,16 +171,16 @@ void SharedUpstream::count_window(Duration window) {
   budget_for(window);
 }
 
-void SharedUpstreams::apply(const Config& config) {
+void SharedUpstreams::apply(const Config& config, TimePoint now) {
   const std::lock_guard lock(mutex_);
   std::erase_if(upstreams_,
                 [&](const auto& entry) { return !config.upstreams.contains(entry.first); });
   for (const auto& [name, upstream] : config.upstreams) {
     auto& shared = upstreams_[name];
     if (shared) {
-      shared->reconfigure(upstream);
+      shared->reconfigure(upstream, now);
     } else {
-      shared = std::make_shared<SharedUpstream>(upstream);
+      shared = std::make_shared<SharedUpstream>(upstream, now);
     }
   }
   for (const RouteConfig& route : config.routes) {

@@ -139,12 +139,12 @@ class EndpointPool::AddressWait {
   runtime::DeferredSignal& signal_;
 };
 
-EndpointPool::EndpointPool(const EndpointConfig& endpoint, const PoolOptions& options,
+EndpointPool::EndpointPool(const EndpointMember& member, const PoolOptions& options,
                            Duration dns_refresh, std::shared_ptr<SharedUpstream> shared,
                            runtime::Context& context, net::Connector& connector,
                            net::Resolver& resolver)
-    : endpoint_(endpoint),
-      text_(endpoint.endpoint.text()),
+    : endpoint_(member.config),
+      member_(member.shared),
       options_(options),
       dns_refresh_(dns_refresh),
       shared_(std::move(shared)),
@@ -154,7 +154,9 @@ EndpointPool::EndpointPool(const EndpointConfig& endpoint, const PoolOptions& op
       graveyard_(std::make_unique<Graveyard>(context)),
       self_(std::make_shared<EndpointPool*>(this)),
       relief_asked_(std::make_shared<std::atomic<bool>>(false)) {
-  if (endpoint_.endpoint.address) addresses_.push_back(*endpoint_.endpoint.address);
+  const auto& address = member.address ? member.address : endpoint_.endpoint.address;
+  if (address) addresses_.push_back(*address);
+  looks_up_ = !address;
   shared_->on_pressure(this, [post = context_.post, pool = self_, asked = relief_asked_] {
     if (asked->exchange(true)) return;  // once is enough until it was done
     post([pool, asked] {
@@ -167,14 +169,14 @@ EndpointPool::EndpointPool(const EndpointConfig& endpoint, const PoolOptions& op
 EndpointPool::~EndpointPool() {
   *self_ = nullptr;
   shared_->forget_pressure(this);
-  HOLDFAST_ASSERT(waiters_.empty() && in_flight_ == 0);
+  HOLDFAST_ASSERT(!in_use());
   while (close_one_idle()) {
   }
 }
 
-void EndpointPool::reconfigure(const EndpointConfig& endpoint, const PoolOptions& options,
+void EndpointPool::reconfigure(const EndpointMember& member, const PoolOptions& options,
                                Duration dns_refresh) {
-  endpoint_.weight = endpoint.weight;
+  endpoint_.weight = member.config.weight;
   options_ = options;
   dns_refresh_ = dns_refresh;
 }
@@ -268,8 +270,7 @@ runtime::Task<Result<void>> EndpointPool::wait_for_place(
 }
 
 runtime::Task<Result<std::unique_ptr<net::Stream>>> EndpointPool::connect(TimePoint deadline) {
-  if (endpoint_.endpoint.is_named() && context_.now() >= addresses_good_until_ &&
-      background_.empty()) {
+  if (looks_up_ && context_.now() >= addresses_good_until_ && background_.empty()) {
     background_.spawn(look_up());
   }
   if (addresses_.empty()) {

@@ -56,7 +56,7 @@ struct Replica::Process {
       bound->second = next ? std::max(next, bound->second) : std::nullopt;
     }
     auto loaded = std::make_shared<const proxy::Config>(std::move(config));
-    upstreams.apply(*loaded);
+    upstreams.apply(*loaded, context.now());
     const auto published = std::make_shared<const proxy::PublishedConfig>(std::move(loaded));
     for (const auto& worker : workers) worker->proxy.adopt(published);
   }

@@ -136,7 +136,7 @@ ProxyFixture::~ProxyFixture() {
 
 void ProxyFixture::load(proxy::Config config) {
   auto loaded = std::make_shared<const proxy::Config>(std::move(config));
-  upstreams.apply(*loaded);
+  upstreams.apply(*loaded, world.now());
   proxy->adopt(std::make_shared<const proxy::PublishedConfig>(std::move(loaded)));
 }
 

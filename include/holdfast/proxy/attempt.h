@@ -7,6 +7,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 
 #include "holdfast/proxy/cluster.h"
@@ -22,8 +23,9 @@ class Attempt {
   Attempt& operator=(const Attempt&) = delete;
   ~Attempt() { settle(policy::Breaker::Outcome::ignored); }
 
-  /// Asks the breaker. False: it is not closed, and error is set.
-  bool admit(TimePoint now);
+  /// Asks the breaker, then for an endpoint, rather one that is not among `tried`. False: the
+  /// breaker is not closed, or no endpoint is in service, and error is set.
+  bool admit(std::span<const PoolPin> tried, TimePoint now);
   /// Tells the breaker how the call ended; the first word counts.
   void settle(policy::Breaker::Outcome outcome);
   /// What settle() shall say of a failure.
@@ -51,8 +53,9 @@ class Attempt {
   bool has_response() const { return status != 0; }
   bool is_probe() const { return permit_ && permit_->probe; }
 
-  EndpointPool* pool = nullptr;
+  PoolPin pool;  // before the lease, which goes back to it
   Lease lease;
+  bool begun = false;
   TimePoint started{};
   Duration latency{};
   int status = 0;                             // of the response whose head the lease's parser holds

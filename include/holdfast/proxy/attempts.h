@@ -101,7 +101,7 @@ class Attempts {
   std::string_view error_name() const { return error_name_; }
   /// The upstream and the endpoint of the last attempt; nullptr and "" without one.
   const Cluster* cluster() const { return cluster_; }
-  std::string_view endpoint() const { return endpoint_; }
+  std::string_view endpoint() const { return endpoint_ ? endpoint_->text() : std::string_view(); }
 
  private:
   runtime::Task<void> attempted();
@@ -145,10 +145,10 @@ class Attempts {
   bool sent_ = false;
   bool doubtful_ = false;
   bool hedging_ = false;
-  std::vector<EndpointPool*> tried_;
+  std::vector<PoolPin> tried_;
   std::string_view error_name_;
   const Cluster* cluster_ = nullptr;
-  std::string_view endpoint_;
+  PoolPin endpoint_;
 };
 
 }  // namespace holdfast::proxy

@@ -1,5 +1,6 @@
 // Cluster: one upstream as one worker sees it under one configuration: its endpoints' pools, the
-// balancer, and what is shared with the other workers.
+// balancer, and what is shared with the other workers. It follows the list of endpoints
+// (SharedEndpoints) while its configuration is the current one.
 //
 // Generation: one configuration in use by one worker. Exchanges pin the generation they began with;
 // it is destroyed when a newer one is in place and nobody pins it (a plain count: one thread).
@@ -43,8 +44,9 @@ class Cluster {
  public:
   Cluster(const UpstreamConfig& config, Services& services, const Cluster* previous);
 
-  /// The endpoint for an attempt, rather one that is not among `tried`.
-  EndpointPool& pick(std::span<EndpointPool* const> tried, Rng& rng);
+  /// The endpoint for an attempt, rather one that is not among `tried`; nullptr: none is in
+  /// service. Who goes on speaking of it, once others may have run, holds a PoolPin.
+  EndpointPool* pick(std::span<const PoolPin> tried, Rng& rng);
 
   const UpstreamConfig& config() const { return config_; }
   SharedUpstream& shared() const { return *shared_; }
@@ -54,13 +56,22 @@ class Cluster {
   void retire_what_is_gone(const Cluster* next);
 
  private:
-  const std::shared_ptr<EndpointPool>* find(std::string_view endpoint) const;
+  using Pools = std::vector<std::shared_ptr<EndpointPool>>;
+
+  static const std::shared_ptr<EndpointPool>* find(const Pools& pools, std::string_view endpoint);
+  void follow(const EndpointMembers& members, const Pools& before);
+  void catch_up();
 
   const UpstreamConfig& config_;
+  Services& services_;
   std::shared_ptr<SharedUpstream> shared_;
+  SharedEndpoints& shared_endpoints_;
   Slot slot_;
   policy::Balancer balancer_;
-  std::vector<std::shared_ptr<EndpointPool>> endpoints_;
+  std::uint64_t version_ = 0;        // of the list
+  std::uint64_t configuration_ = 0;  // of the list
+  Pools endpoints_;
+  Pools leaving_;  // gone from the list, perhaps in use
   std::vector<policy::EndpointLoad> loads_;
 };
 

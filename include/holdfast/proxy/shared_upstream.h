@@ -1,5 +1,6 @@
 // SharedUpstream: what must be one for the whole process and each upstream: its breaker, its retry
-// budgets, its bound on connections. Survives reloads as long as the upstream keeps its name.
+// budgets, its bound on connections, its endpoints. Survives reloads as long as the upstream keeps
+// its name.
 //
 // Contract: thread-safe. Each call takes one mutex for one call of a policy, nothing more; nothing
 // waits. A closed breaker is asked without it: its permit is one number, which workers can read.
@@ -23,6 +24,7 @@
 #include "holdfast/policy/breaker.h"
 #include "holdfast/policy/retry_budget.h"
 #include "holdfast/proxy/config.h"
+#include "holdfast/proxy/shared_endpoints.h"
 
 namespace holdfast::proxy {
 
@@ -39,9 +41,10 @@ struct ConnectionTicket {
 
 class SharedUpstream {
  public:
-  explicit SharedUpstream(const UpstreamConfig& config);
+  explicit SharedUpstream(const UpstreamConfig& config, TimePoint now = {});
 
   const std::string& name() const { return name_; }
+  SharedEndpoints& endpoints() { return endpoints_; }
 
   // -- breaker
   Result<policy::Breaker::Permit, policy::Breaker::Rejected> acquire(TimePoint now,
@@ -81,7 +84,7 @@ class SharedUpstream {
   /// Of the active ones, those whose answer has been read to its end.
   std::atomic<std::int64_t> ending_connections{0};
 
-  void reconfigure(const UpstreamConfig& config);
+  void reconfigure(const UpstreamConfig& config, TimePoint now = {});
 
  private:
   /// The breaker has been asked or told something: what is read without the lock is renewed.
@@ -108,6 +111,7 @@ class SharedUpstream {
   /// Of the permit that a closed breaker gives; not_closed otherwise.
   std::atomic<std::uint64_t> closed_epoch_{0};
   std::atomic<int> waiters_{0};
+  SharedEndpoints endpoints_;
 };
 
 /// Every upstream by name, over all configurations that are in use.
@@ -115,7 +119,7 @@ class SharedUpstreams {
  public:
   /// Brings the set in line with a configuration: makes new ones, passes new options to those that
   /// stay, forgets those whose name is gone (exchanges that still use one keep it alive).
-  void apply(const Config& config);
+  void apply(const Config& config, TimePoint now = {});
   std::shared_ptr<SharedUpstream> find(std::string_view name) const;
   std::vector<std::shared_ptr<SharedUpstream>> all() const;
 

@@ -7,9 +7,9 @@
 //
 // Contract: single-threaded, on the worker's loop. A Lease returns its connection by its
 // destructor: closed unless release() said that it may be used again. Pools are kept over a reload
-// as long as the endpoint stays in its upstream. Limits: pool.max_connections bounds open
-// connections (in use and idle) of the upstream over all workers, pool.max_pending those who wait
-// for one; both are SharedUpstream's.
+// as long as the endpoint stays in its upstream; one that has gone from it lives while in_use().
+// Limits: pool.max_connections bounds open connections (in use and idle) of the upstream over all
+// workers, pool.max_pending those who wait for one; both are SharedUpstream's.
 #pragma once
 
 #include <atomic>
@@ -17,6 +17,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "holdfast/base/result.h"
@@ -80,7 +81,7 @@ class Lease {
 
 class EndpointPool {
  public:
-  EndpointPool(const EndpointConfig& endpoint, const PoolOptions& options, Duration dns_refresh,
+  EndpointPool(const EndpointMember& member, const PoolOptions& options, Duration dns_refresh,
                std::shared_ptr<SharedUpstream> shared, runtime::Context& context,
                net::Connector& connector, net::Resolver& resolver);
   ~EndpointPool();
@@ -99,20 +100,24 @@ class EndpointPool {
   Lease take_idle(bool certain);
 
   /// New options after a reload.
-  void reconfigure(const EndpointConfig& endpoint, const PoolOptions& options,
-                   Duration dns_refresh);
+  void reconfigure(const EndpointMember& member, const PoolOptions& options, Duration dns_refresh);
   /// The endpoint left the configuration: idle connections close, nothing goes back to the pool.
   void retire();
   /// Closes the connection that has been idle longest; false if there is none.
   bool close_one_idle();
 
   const EndpointConfig& endpoint() const { return endpoint_; }
-  const std::string& text() const { return text_; }
+  /// As SharedEndpoint::key() has it.
+  const std::string& text() const { return member_->key(); }
+  SharedEndpoint& shared() const { return *member_; }
   std::uint32_t in_flight() const { return in_flight_; }
   std::size_t idle() const { return idle_.size(); }
+  /// True while somebody holds a PoolPin or one of its connections, or waits for one.
+  bool in_use() const { return pins_ > 0 || in_flight_ > 0 || !waiters_.empty(); }
 
  private:
   friend class Lease;
+  friend class PoolPin;
   friend class UpstreamConnection;
   struct Waiter;
   class Graveyard;
@@ -134,7 +139,7 @@ class EndpointPool {
   void relieve();
 
   EndpointConfig endpoint_;
-  std::string text_;
+  const std::shared_ptr<SharedEndpoint> member_;
   PoolOptions options_;
   Duration dns_refresh_;
   std::shared_ptr<SharedUpstream> shared_;
@@ -145,7 +150,9 @@ class EndpointPool {
   std::vector<std::unique_ptr<UpstreamConnection>> idle_;  // the last used is at the back
   std::deque<Waiter*> waiters_;
   std::uint32_t in_flight_ = 0;
+  std::uint32_t pins_ = 0;
   bool retired_ = false;
+  bool looks_up_ = false;  // its name, for nobody has told its address
 
   std::vector<net::Address> addresses_;  // of a named endpoint; the last good answer
   TimePoint addresses_good_until_{};
@@ -157,6 +164,32 @@ class EndpointPool {
   /// What other threads hold of this pool; nulled by the destructor, read on the loop only.
   std::shared_ptr<EndpointPool*> self_;
   std::shared_ptr<std::atomic<bool>> relief_asked_;
+};
+
+/// Keeps a pool that leaves its cluster (the list of endpoints changes at any time) until whoever
+/// speaks of it has done. Empty, or one pool's.
+class PoolPin {
+ public:
+  PoolPin() = default;
+  explicit PoolPin(EndpointPool* pool) : pool_(pool) {
+    if (pool_ != nullptr) ++pool_->pins_;
+  }
+  PoolPin(const PoolPin& other) : PoolPin(other.pool_) {}
+  PoolPin(PoolPin&& other) noexcept : pool_(std::exchange(other.pool_, nullptr)) {}
+  PoolPin& operator=(PoolPin other) noexcept {
+    std::swap(pool_, other.pool_);
+    return *this;
+  }
+  ~PoolPin() {
+    if (pool_ != nullptr) --pool_->pins_;
+  }
+
+  explicit operator bool() const { return pool_ != nullptr; }
+  EndpointPool* operator->() const { return pool_; }
+  EndpointPool* get() const { return pool_; }
+
+ private:
+  EndpointPool* pool_ = nullptr;
 };
 
 }  // namespace holdfast::proxy

@@ -13,6 +13,7 @@ using proxy::Cluster;
 using proxy::Config;
 using proxy::EndpointPool;
 using proxy::Generation;
+using proxy::PoolPin;
 using proxy::PublishedConfig;
 
 const std::vector<std::string> three = {"http://10.0.0.1:80", "http://10.0.0.2:80",
@@ -37,15 +38,15 @@ TEST_CASE("round robin goes round; what was tried is avoided while there is anot
   auto generation = fixture.generation(one_upstream(three));
   Cluster& cluster = *generation->route(0).cluster;
   std::set<EndpointPool*> all;
-  for (int i = 0; i < 3; ++i) all.insert(&cluster.pick({}, fixture.world.rng()));
+  for (int i = 0; i < 3; ++i) all.insert(cluster.pick({}, fixture.world.rng()));
   CHECK(all.size() == 3);
-  std::vector<EndpointPool*> tried;
+  std::vector<PoolPin> tried;
   for (int i = 0; i < 3; ++i) {
-    EndpointPool& next = cluster.pick(tried, fixture.world.rng());
-    CHECK(std::ranges::find(tried, &next) == tried.end());
-    tried.push_back(&next);
+    EndpointPool* const next = cluster.pick(tried, fixture.world.rng());
+    CHECK(std::ranges::find(tried, next, &PoolPin::get) == tried.end());
+    tried.emplace_back(next);
   }
-  CHECK(all.contains(&cluster.pick(tried, fixture.world.rng())));
+  CHECK(all.contains(cluster.pick(tried, fixture.world.rng())));
 }
 
 TEST_CASE("least_request looks at what is in flight") {
@@ -54,7 +55,7 @@ TEST_CASE("least_request looks at what is in flight") {
   config.upstreams["api"].balance = policy::BalanceKind::least_request;
   auto generation = fixture.generation(config);
   Cluster& cluster = *generation->route(0).cluster;
-  EndpointPool& busy = cluster.pick({}, fixture.world.rng());
+  EndpointPool& busy = *cluster.pick({}, fixture.world.rng());
   auto acquiring = busy.acquire(false, std::nullopt, never);
   acquiring.start();
   fixture.world.settle();
@@ -62,7 +63,7 @@ TEST_CASE("least_request looks at what is in flight") {
   auto lease = acquiring.take();
   REQUIRE(lease);
   int to_busy = 0;
-  for (int i = 0; i < 100; ++i) to_busy += &cluster.pick({}, fixture.world.rng()) == &busy ? 1 : 0;
+  for (int i = 0; i < 100; ++i) to_busy += cluster.pick({}, fixture.world.rng()) == &busy ? 1 : 0;
   CHECK(to_busy < 50);
 }
 
@@ -71,18 +72,87 @@ TEST_CASE("a reload takes over the pools of the endpoints that stay, whatever th
   auto before = fixture.generation(one_upstream({three[0], three[1]}));
   Cluster& old_cluster = *before->route(0).cluster;
   std::set<EndpointPool*> old_pools;
-  for (int i = 0; i < 2; ++i) old_pools.insert(&old_cluster.pick({}, fixture.world.rng()));
+  for (int i = 0; i < 2; ++i) old_pools.insert(old_cluster.pick({}, fixture.world.rng()));
   auto after = fixture.generation(one_upstream({three[2], three[1]}), before.get());
   Cluster& new_cluster = *after->route(0).cluster;
   CHECK(&new_cluster.shared() == &old_cluster.shared());
   int kept = 0;
   for (int i = 0; i < 2; ++i) {
-    EndpointPool& pool = new_cluster.pick({}, fixture.world.rng());
+    EndpointPool& pool = *new_cluster.pick({}, fixture.world.rng());
     if (!old_pools.contains(&pool)) continue;
     ++kept;
     CHECK(pool.text() == "10.0.0.2:80");
   }
   CHECK(kept == 1);
+}
+
+std::set<std::string> picked(Cluster& cluster, Rng& rng) {
+  std::set<std::string> texts;
+  for (int i = 0; i < 10; ++i) {
+    const EndpointPool* const pool = cluster.pick({}, rng);
+    texts.insert(pool == nullptr ? "none" : pool->text());
+  }
+  return texts;
+}
+
+TEST_CASE("what is drained is not picked, not even where it is the only one") {
+  ClusterFixture fixture;
+  auto generation = fixture.generation(one_upstream({three[0], three[1]}));
+  Cluster& cluster = *generation->route(0).cluster;
+  proxy::SharedEndpoints& shared = cluster.shared().endpoints();
+  Rng& rng = fixture.world.rng();
+  CHECK(shared.drain("10.0.0.1:80", true, fixture.world.now()));
+  CHECK(picked(cluster, rng) == std::set<std::string>{"10.0.0.2:80"});
+  CHECK(shared.drain("10.0.0.2:80", true, fixture.world.now()));
+  CHECK(picked(cluster, rng) == std::set<std::string>{"none"});
+  auto after = fixture.generation(one_upstream({three[0]}), generation.get());
+  CHECK(picked(*after->route(0).cluster, rng) == std::set<std::string>{"none"});
+  CHECK(shared.drain("10.0.0.1:80", false, fixture.world.now()));
+  CHECK(picked(*after->route(0).cluster, rng) == std::set<std::string>{"10.0.0.1:80"});
+}
+
+TEST_CASE("the addresses of a name are endpoints, which come and go while requests run") {
+  ClusterFixture fixture;
+  auto generation = fixture.generation(one_upstream({"http://app.local:80"}));
+  Cluster& cluster = *generation->route(0).cluster;
+  proxy::SharedEndpoints& shared = cluster.shared().endpoints();
+  Rng& rng = fixture.world.rng();
+  const auto found = [&](std::initializer_list<const char*> ips) {
+    std::vector<net::Address> addresses;
+    for (const char* ip : ips) addresses.push_back(*net::Address::from_ip(ip, 80));
+    shared.resolved("app.local:80", addresses, fixture.world.now());
+  };
+  CHECK(picked(cluster, rng) == std::set<std::string>{"app.local:80"});
+  found({"10.0.0.1", "10.0.0.2"});
+  CHECK(picked(cluster, rng) ==
+        std::set<std::string>{"app.local:80 10.0.0.1:80", "app.local:80 10.0.0.2:80"});
+  // One that is in use when it goes stays whole until its user has done.
+  std::optional<PoolPin> used(cluster.pick({}, rng));
+  const std::string text = (*used)->text();
+  const auto acquired = [&](EndpointPool& pool) {
+    auto acquiring = pool.acquire(false, std::nullopt, never);
+    acquiring.start();
+    fixture.world.settle();
+    return acquiring.take();
+  };
+  auto lease = acquired(*used->get());
+  REQUIRE(lease);
+  found({"10.0.0.3"});
+  CHECK(picked(cluster, rng) == std::set<std::string>{"app.local:80 10.0.0.3:80"});
+  CHECK((*used)->text() == text);
+  lease->close();
+  used.reset();
+  found({});
+  CHECK(picked(cluster, rng) == std::set<std::string>{"app.local:80"});
+}
+
+TEST_CASE("a list that a reload has changed is not followed by what began before it") {
+  ClusterFixture fixture;
+  auto before = fixture.generation(one_upstream({three[0]}));
+  auto after = fixture.generation(one_upstream({three[1]}), before.get());
+  Rng& rng = fixture.world.rng();
+  CHECK(picked(*before->route(0).cluster, rng) == std::set<std::string>{"10.0.0.1:80"});
+  CHECK(picked(*after->route(0).cluster, rng) == std::set<std::string>{"10.0.0.2:80"});
 }
 
 TEST_CASE("routes know their clusters; a fallback knows its own") {

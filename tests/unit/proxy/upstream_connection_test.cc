@@ -19,8 +19,8 @@ class PoolFixture {
     proxy::UpstreamConfig config = upstream_of("api", {std::move(url)});
     config.pool = options;
     shared = std::make_shared<proxy::SharedUpstream>(config);
-    pool = std::make_unique<EndpointPool>(config.endpoints[0], options, 30s, shared,
-                                          world.context(), network, network);
+    pool = std::make_unique<EndpointPool>(shared->endpoints().members()->list[0], options, 30s,
+                                          shared, world.context(), network, network);
   }
   ~PoolFixture() {
     waiting.clear();
@@ -248,9 +248,9 @@ TEST_CASE("who stops waiting at any moment gives the place to the next") {
 
 TEST_CASE("idle connections elsewhere are closed for who waits") {
   PoolFixture fixture(at_most(1));
-  proxy::UpstreamConfig config = upstream_of("api", {"http://10.0.0.2:80"});
-  EndpointPool other(config.endpoints[0], at_most(1), 30s, fixture.shared, fixture.world.context(),
-                     fixture.network, fixture.network);
+  proxy::SharedEndpoints elsewhere(upstream_of("api", {"http://10.0.0.2:80"}), {});
+  EndpointPool other(elsewhere.members()->list[0], at_most(1), 30s, fixture.shared,
+                     fixture.world.context(), fixture.network, fixture.network);
   fixture.take().release();
   Task<Result<Lease>> task = other.acquire(false, 1s, never);
   task.start();
