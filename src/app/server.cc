@@ -22,6 +22,7 @@
 #include "holdfast/app/worker.h"
 #include "holdfast/base/assert.h"
 #include "holdfast/http/parser.h"
+#include "holdfast/net/name_service.h"
 #include "holdfast/net/uv_listener.h"
 #include "holdfast/net/uv_network.h"
 #include "holdfast/proxy/connection_set.h"
@@ -88,8 +89,9 @@ void open_store(Candidate& candidate, bool has_store, Logger& logger) {
   }
 }
 
-/// Threads beside the workers: those of both logs, the local store's, and the four of libuv's pool.
-constexpr int threads_beside_workers = 7;
+/// Threads beside the workers: those of both logs, the local store's, the four of libuv's pool, and
+/// the first that looks names up (more come if names are slow and the machine lends them).
+constexpr int threads_beside_workers = 8;
 
 /// What is open before the first connection, at most: the standard three, the main loop and the
 /// admin listener, the store; and for each worker its loop. Its listeners come on top.
@@ -141,6 +143,7 @@ class Server {
   ConnectionGate gate_;
   std::unique_ptr<store::StoreBackend> backend_;  // nullptr until some route keeps records
 
+  const std::shared_ptr<net::NameService> names_ = std::make_shared<net::NameService>();
   runtime::EventLoop loop_;
   net::UvNetwork network_;
   std::unique_ptr<store::Store> store_;  // the main loop's own, for the operator
@@ -168,7 +171,7 @@ Server::Server(const RunOptions& options, LoadedConfig loaded, SignalsHeld& sign
       logger_(error_sink_, config().log.level, config().log.format),
       metrics_(options.version, options.commit),
       gate_(config().server.max_connections),
-      network_(loop_),
+      network_(loop_, names_),
       worker_count_(config().server.workers.value_or(usable_cpus())) {}
 
 Server::~Server() {
@@ -248,7 +251,7 @@ bool Server::start() {
   for (int i = 0; i < worker_count_; ++i) {
     workers_.push_back(std::make_unique<Worker>(
         i, upstreams_, board_, replica, metrics_, access_sink_, logger_, config().log, gate_,
-        [this] { loop_.post([this] { worker_drained(); }); }));
+        names_, [this] { loop_.post([this] { worker_drained(); }); }));
   }
   log_listeners(candidate);
   put_into_use(candidate, [this] {

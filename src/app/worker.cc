@@ -60,8 +60,8 @@ class Worker::Loop {
  public:
   Loop(proxy::SharedUpstreams& upstreams, proxy::KeyBoard& board, std::string replica,
        WorkerMetrics& observer, AccessLog& log, ConnectionGate& gate,
-       const std::function<void()>& on_drained)
-      : network_(loop_),
+       std::shared_ptr<net::NameService> names, const std::function<void()>& on_drained)
+      : network_(loop_, std::move(names)),
         services_{loop_.context(), network_, network_, observer, upstreams, {}, nullptr},
         board_(board),
         replica_(std::move(replica)),
@@ -218,7 +218,8 @@ void Worker::Loop::tell_if_drained() {
 
 Worker::Worker(int number, proxy::SharedUpstreams& upstreams, proxy::KeyBoard& board,
                std::string_view replica, Metrics& metrics, LogSink& access_sink, Logger& logger,
-               const proxy::LogConfig& log, ConnectionGate& gate, std::function<void()> on_drained)
+               const proxy::LogConfig& log, ConnectionGate& gate,
+               std::shared_ptr<net::NameService> names, std::function<void()> on_drained)
     : access_log_(access_sink, log) {
   WorkerMetrics& observer = metrics.add_worker(access_log_, logger);
   std::promise<void> ready;
@@ -228,7 +229,7 @@ Worker::Worker(int number, proxy::SharedUpstreams& upstreams, proxy::KeyBoard& b
     pthread_setname_np(pthread_self(), name.c_str());
     {
       Loop loop(upstreams, board, std::string(replica) + "-" + suffix, observer, access_log_, gate,
-                on_drained);
+                names, on_drained);
       loop_ = &loop;
       ready.set_value();
       loop.loop().run();

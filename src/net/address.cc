@@ -185,6 +185,20 @@ std::uint16_t Address::port() const {
   return 0;
 }
 
+Address Address::with_port(std::uint16_t port) const {
+  Address result = *this;
+  if (family() == AF_INET) {
+    auto raw = copy_as<sockaddr_in>(get());
+    raw.sin_port = htons(port);
+    std::memcpy(&result.storage_, &raw, sizeof(raw));
+  } else if (family() == AF_INET6) {
+    auto raw = copy_as<sockaddr_in6>(get());
+    raw.sin6_port = htons(port);
+    std::memcpy(&result.storage_, &raw, sizeof(raw));
+  }
+  return result;
+}
+
 std::string Address::text() const {
   if (is_unix()) {
     // storage_ is zeroed beyond size_, so a path without a terminator (an unnamed peer) ends too.

@@ -1,9 +1,7 @@
 #include "holdfast/net/uv_network.h"
 
-#include <netinet/in.h>
 #include <uv.h>
 
-#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -40,74 +38,24 @@ Error connect_error(int status, const Address& address) {
   return {connect_error_type(status), address.text() + ": " + uv_strerror(status)};
 }
 
-// One getaddrinfo. The request outlives a LookUp that is destroyed before the answer.
-class LookUp {
- public:
-  LookUp() = default;
-  LookUp(const LookUp&) = delete;
-  LookUp& operator=(const LookUp&) = delete;
-  ~LookUp();
-
-  /// A negative status: it failed at once. Else `answered` is given, from the loop.
-  int start(uv_loop_t* loop, std::string_view host, std::uint16_t port);
-
+/// What a look-up's thread leaves on the loop for the task that waits.
+struct Waiting {
   runtime::Signal answered;
-  int status = 0;
-  std::vector<Address> addresses;
-
- private:
-  struct Request {
-    uv_getaddrinfo_t request;
-    LookUp* owner;
-  };
-  static void on_answer(uv_getaddrinfo_t* request, int status, addrinfo* found);
-  void take(const addrinfo* found);
-
-  Request* request_ = nullptr;
+  std::shared_ptr<const NameService::Answer> answer;
 };
 
-int LookUp::start(uv_loop_t* loop, std::string_view host, std::uint16_t port) {
-  addrinfo hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV;
-  const std::string name(host);
-  const std::string service = std::to_string(port);
-  auto request = std::make_unique<Request>();
-  request->owner = this;
-  request->request.data = request.get();
-  const int started = uv_getaddrinfo(loop, &request->request, &LookUp::on_answer, name.c_str(),
-                                     service.c_str(), &hints);
-  if (started == 0) request_ = request.release();
-  return started;
-}
+/// Nulls what other threads hold of a frame when the frame goes.
+class Reach {
+ public:
+  explicit Reach(Waiting& waiting) : cell_(std::make_shared<Waiting*>(&waiting)) {}
+  Reach(const Reach&) = delete;
+  Reach& operator=(const Reach&) = delete;
+  ~Reach() { *cell_ = nullptr; }
+  const std::shared_ptr<Waiting*>& cell() const { return cell_; }
 
-LookUp::~LookUp() {
-  if (request_ == nullptr) return;
-  request_->owner = nullptr;
-  // One that still stands in line need not be made. If it has begun it ends by itself.
-  uv_cancel(reinterpret_cast<uv_req_t*>(&request_->request));
-}
-
-void LookUp::on_answer(uv_getaddrinfo_t* raw, int status, addrinfo* found) {
-  const std::unique_ptr<Request> request(static_cast<Request*>(raw->data));
-  const std::unique_ptr<addrinfo, void (*)(addrinfo*)> list(found, &uv_freeaddrinfo);
-  LookUp* owner = request->owner;
-  if (owner == nullptr) return;
-  owner->request_ = nullptr;
-  owner->status = status;
-  owner->take(found);
-  owner->answered.notify();
-}
-
-void LookUp::take(const addrinfo* found) {
-  for (; found != nullptr; found = found->ai_next) {
-    const Address address = Address::from_sockaddr(found->ai_addr, found->ai_addrlen);
-    // A name may stand in /etc/hosts more than once.
-    const bool known = std::find(addresses.begin(), addresses.end(), address) != addresses.end();
-    if (!known) addresses.push_back(address);
-  }
-}
+ private:
+  std::shared_ptr<Waiting*> cell_;
+};
 
 Error look_up_error(ErrorType type, std::string_view host, std::string_view reason) {
   return {type, std::string(host) + ": " + std::string(reason)};
@@ -125,8 +73,10 @@ LiveHandle::~LiveHandle() {
   --handle_count;
 }
 
-UvNetwork::UvNetwork(runtime::EventLoop& loop)
-    : loop_(loop), read_buffer_(std::make_unique_for_overwrite<char[]>(read_buffer_bytes)) {}
+UvNetwork::UvNetwork(runtime::EventLoop& loop, std::shared_ptr<NameService> names)
+    : loop_(loop),
+      names_(std::move(names)),
+      read_buffer_(std::make_unique_for_overwrite<char[]>(read_buffer_bytes)) {}
 
 UvNetwork::~UvNetwork() = default;
 
@@ -148,22 +98,28 @@ runtime::Task<Result<std::unique_ptr<Stream>>> UvNetwork::connect(const Address&
 runtime::Task<Result<std::vector<Address>>> UvNetwork::resolve(std::string_view host,
                                                                std::uint16_t port,
                                                                TimePoint deadline) {
-  LookUp look_up;
-  const int started = look_up.start(loop_.uv(), host, port);
-  if (started < 0) {
-    co_return unexpected(look_up_error(ErrorType::dns_error, host, uv_strerror(started)));
-  }
+  Waiting waiting;
+  const Reach reach(waiting);
+  const auto on_answer = [post = loop_.context().post,
+                          cell = reach.cell()](std::shared_ptr<const NameService::Answer> answer) {
+    post([cell, answer = std::move(answer)] {
+      if (*cell == nullptr) return;  // nobody waits any more
+      (*cell)->answer = answer;
+      (*cell)->answered.notify();
+    });
+  };
+  const NameService::Asker asker(*names_, host, on_answer);
   const bool in_time =
-      co_await runtime::wait_for(look_up.answered, loop_.context().timers, deadline);
-  if (!in_time)
+      co_await runtime::wait_for(waiting.answered, loop_.context().timers, deadline);
+  if (!in_time) {
     co_return unexpected(look_up_error(ErrorType::dns_timeout, host, "no answer in time"));
-  if (look_up.status < 0) {
-    co_return unexpected(look_up_error(ErrorType::dns_error, host, uv_strerror(look_up.status)));
   }
-  if (look_up.addresses.empty()) {
-    co_return unexpected(look_up_error(ErrorType::dns_error, host, "no address"));
+  if (!*waiting.answer) {
+    co_return unexpected(look_up_error(ErrorType::dns_error, host, waiting.answer->error()));
   }
-  co_return std::move(look_up.addresses);
+  std::vector<Address> addresses;
+  for (const Address& address : **waiting.answer) addresses.push_back(address.with_port(port));
+  co_return std::move(addresses);
 }
 
 }  // namespace holdfast::net

@@ -9,6 +9,8 @@ add_library(holdfast_test_support STATIC
   ${CMAKE_CURRENT_LIST_DIR}/http_message.cc
   ${CMAKE_CURRENT_LIST_DIR}/keyed_chaos.cc
   ${CMAKE_CURRENT_LIST_DIR}/metrics.cc
+  ${CMAKE_CURRENT_LIST_DIR}/name_server.cc
+  ${CMAKE_CURRENT_LIST_DIR}/private_machine.cc
   ${CMAKE_CURRENT_LIST_DIR}/raw_client.cc
   ${CMAKE_CURRENT_LIST_DIR}/redis_server.cc
   ${CMAKE_CURRENT_LIST_DIR}/scripted_upstream.cc

@@ -18,6 +18,7 @@
 
 #include "holdfast/app/access_log.h"
 #include "holdfast/app/metrics.h"
+#include "holdfast/net/name_service.h"
 #include "holdfast/proxy/cluster.h"
 #include "holdfast/proxy/key_board.h"
 #include "holdfast/store/store.h"
@@ -70,7 +71,8 @@ class Worker {
   /// ended. `replica` is unique to this process.
   Worker(int number, proxy::SharedUpstreams& upstreams, proxy::KeyBoard& board,
          std::string_view replica, Metrics& metrics, LogSink& access_sink, Logger& logger,
-         const proxy::LogConfig& log, ConnectionGate& gate, std::function<void()> on_drained);
+         const proxy::LogConfig& log, ConnectionGate& gate, std::shared_ptr<net::NameService> names,
+         std::function<void()> on_drained);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;

@@ -32,6 +32,8 @@ class Address {
   /// "127.0.0.1", "::1", or "" for a unix socket.
   std::string ip() const;
   std::uint16_t port() const;
+  /// The same address with another port; a unix socket has none and stays as it is.
+  Address with_port(std::uint16_t port) const;
   /// "127.0.0.1:80", "[::1]:80", "unix:/path".
   std::string text() const;
 

@@ -1,5 +1,5 @@
-// UvNetwork: connects and look-ups over libuv, for one loop; see uv_listener.h for the other way
-// in.
+// UvNetwork: connects over libuv and look-ups by a NameService, for one loop; see uv_listener.h for
+// the other way in.
 //
 // Contract: lives on its loop's thread and is destroyed there before the loop, after every stream
 // and listener made with it. Handles live in heap blocks that are freed in uv_close's callback,
@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "holdfast/base/result.h"
+#include "holdfast/net/name_service.h"
 #include "holdfast/net/network.h"
 #include "holdfast/net/uv_listener.h"
 #include "holdfast/runtime/event_loop.h"
@@ -22,7 +23,9 @@ namespace holdfast::net {
 
 class UvNetwork final : public Connector, public Resolver {
  public:
-  explicit UvNetwork(runtime::EventLoop& loop);
+  /// Loops share one NameService, so that a name is asked about once for all of them.
+  explicit UvNetwork(runtime::EventLoop& loop,
+                     std::shared_ptr<NameService> names = std::make_shared<NameService>());
   ~UvNetwork() override;
 
   /// Fails with connection_limit_reached where it is this process that has no descriptor or memory
@@ -39,6 +42,7 @@ class UvNetwork final : public Connector, public Resolver {
   static constexpr std::size_t read_buffer_bytes = 64 * 1024;
 
   runtime::EventLoop& loop_;
+  std::shared_ptr<NameService> names_;
   std::unique_ptr<char[]> read_buffer_;  // what every stream of the loop reads into
 };
 

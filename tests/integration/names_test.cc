@@ -1,0 +1,142 @@
+// Host names of upstreams, against a DNS server of the test's own: the whole program moves into
+// network and mount namespaces in which that one is asked.
+#include "tests/support/keyed_setup.h"
+#include "tests/support/name_server.h"
+#include "tests/support/private_machine.h"
+#include "tests/support/suite.h"
+
+using namespace holdfast::testing;
+
+namespace {
+
+constexpr std::string_view resolv_conf =
+    "nameserver 127.0.0.53\nsearch svc.test\noptions timeout:30 attempts:1\n";
+constexpr std::string_view hosts = "127.0.0.1 localhost\n::1 localhost\n";
+
+PrivateMachine& machine() {
+  static PrivateMachine entered;
+  return entered;
+}
+
+/// True where the kernel lets no test have names of its own.
+bool no_machine() {
+  const std::string& why_not = machine().why_not();
+  if (!why_not.empty()) MESSAGE("skipped: " << why_not);
+  machine().resolv_conf(resolv_conf);
+  machine().hosts(hosts);
+  return !why_not.empty();
+}
+
+std::string port_of(const ScriptedUpstream& app) {
+  return app.address().substr(app.address().rfind(':') + 1);
+}
+
+std::string at(const std::string& name, const ScriptedUpstream& app) {
+  return "http://" + name + ":" + port_of(app);
+}
+
+std::string route_to(const std::string& upstream) {
+  return "[[route]]\nname = \"" + upstream + "\"\nmatch = { path_prefix = \"/" + upstream +
+         "\" }\nupstream = \"" + upstream + "\"\nretry = { attempts = 1 }\n";
+}
+
+std::string upstream(const std::string& name, const std::string& url,
+                     const std::string& more = "") {
+  return "[upstream." + name + "]\nendpoints = [\"" + url + "\"]\n" + more + "\n" + route_to(name);
+}
+
+}  // namespace
+
+TEST_CASE("a name is looked up in /etc/hosts, in the DNS, and with the search domains") {
+  if (no_machine()) return;
+  machine().hosts(std::string(hosts) + "127.0.0.1 in-hosts.test\n");
+  NameServer names;
+  names.answer("in-dns.test", {"127.0.0.1"});
+  names.answer("short.svc.test", {"127.0.0.1"});
+  const ScriptedUpstream app(reply(200, "found"));
+  const Holdfast holdfast(upstream("hosts", at("in-hosts.test", app)) +
+                          upstream("dns", at("in-dns.test", app)) +
+                          upstream("short", at("short", app)));
+  CHECK(holdfast.get("/hosts").body == "found");
+  CHECK(holdfast.get("/dns").body == "found");
+  CHECK(holdfast.get("/short").body == "found");
+  CHECK(names.questions("in-hosts.test") == 0);
+  CHECK(names.questions("short.svc.test") > 0);
+}
+
+TEST_CASE("a name that does not exist, or a server that fails, is a dns_error") {
+  if (no_machine()) return;
+  NameServer names;
+  names.server_failure("fails.test");
+  const ScriptedUpstream app(reply(200));
+  const Holdfast holdfast(upstream("missing", at("missing.test", app)) +
+                          upstream("fails", at("fails.test", app)));
+  check_problem(holdfast.get("/missing"), 502, "dns-error", "dns_error");
+  check_problem(holdfast.get("/fails"), 502, "dns-error", "dns_error");
+  CHECK(holdfast.metric("http_client_requests_total",
+                        {{"host", "missing"}, {"status", "dns_error"}}) == 1);
+}
+
+TEST_CASE("a name server that hangs: a dns_timeout in time, and nothing else is slowed") {
+  if (no_machine()) return;
+  NameServer names;
+  ScriptedUpstream app(reply(200, "found"));
+  std::string config = "[store]\nkind = \"local\"\n";
+  // More of them than libuv has threads, which write the store and read the configuration.
+  for (int i = 0; i < 6; ++i) {
+    const std::string name = "hangs" + std::to_string(i);
+    names.hang(name + ".test");
+    config += upstream(name, at(name + ".test", app), "timeout = { connect = \"300ms\" }");
+  }
+  names.answer("good.test", {"127.0.0.1"});
+  config += upstream("good", at("good.test", app));
+  config += upstream("keyed", app.url()) + "[route.idempotency]\nenabled = true\n";
+  Holdfast holdfast(config);
+  for (int i = 0; i < 6; ++i) {
+    check_problem(holdfast.get("/hangs" + std::to_string(i)), 504, "dns-timeout", "dns_timeout");
+  }
+  CHECK(names.questions("hangs5.test") > 0);
+  CHECK(holdfast.get("/good").body == "found");
+  CHECK(holdfast.post("/keyed", "x", with_key("one")).status == 200);
+  CHECK(holdfast.reload(config + "# changed\n"));
+  // The look-ups hang on, and the end does not wait for them.
+  const Stopwatch stopwatch;
+  CHECK(holdfast.stop() == 0);
+  CHECK(stopwatch.elapsed() < 15s);
+}
+
+TEST_CASE("it starts while no name can be looked up, and serves as soon as one can") {
+  if (no_machine()) return;
+  NameServer names;
+  names.down(true);
+  const ScriptedUpstream app(reply(200, "found"));
+  machine().resolv_conf("nameserver 127.0.0.53\noptions timeout:1 attempts:1\n");
+  const Holdfast holdfast(upstream("app", at("late.test", app)));
+  CHECK(holdfast.get("/app").status == 504);
+  names.answer("late.test", {"127.0.0.1"});
+  names.down(false);
+  CHECK(eventually([&] { return holdfast.get("/app").status == 200; }));
+}
+
+TEST_CASE("the last good answer is used while no other comes, in whichever way it does not") {
+  if (no_machine()) return;
+  machine().resolv_conf("nameserver 127.0.0.53\noptions timeout:1 attempts:1\n");
+  NameServer names;
+  const std::string name = "app.test";
+  names.answer(name, {"127.0.0.1"});
+  const ScriptedUpstream app(reply(200, "found"));
+  const Holdfast holdfast(
+      upstream("app", at(name, app), "dns_refresh = \"10ms\"\npool = { max_requests = 1 }"));
+  CHECK(holdfast.get("/app").status == 200);
+  for (const std::string how : {"NXDOMAIN", "SERVFAIL", "silence"}) {
+    CAPTURE(how);
+    const std::size_t before = names.questions(name);
+    if (how == "NXDOMAIN") names.does_not_exist(name);
+    if (how == "SERVFAIL") names.server_failure(name);
+    if (how == "silence") names.hang(name);
+    CHECK(eventually([&] {
+      REQUIRE(holdfast.get("/app").status == 200);
+      return names.questions(name) > before + 2;
+    }));
+  }
+}
