@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "holdfast/app/config_values.h"
+#include "holdfast/base/log.h"
 #include "holdfast/base/text.h"
 #include "holdfast/net/address.h"
 
@@ -50,20 +51,38 @@ Json connections_json(const proxy::PoolOptions& pool, const proxy::SharedUpstrea
   return json;
 }
 
-Json endpoints_json(const std::vector<proxy::EndpointConfig>& endpoints) {
+Json endpoints_json(const proxy::UpstreamConfig& config, proxy::SharedUpstream* shared,
+                    const Clock& clock) {
   Json json = Json::array();
-  for (const proxy::EndpointConfig& endpoint : endpoints) {
-    json.push_back({{"url", endpoint.url}, {"weight", endpoint.weight}, {"state", "healthy"}});
+  if (shared == nullptr) {  // it is configured and not in use yet
+    for (const proxy::EndpointConfig& endpoint : config.endpoints) {
+      json.push_back({{"url", endpoint.url}, {"weight", endpoint.weight}, {"state", "healthy"}});
+    }
+    return json;
+  }
+  const TimePoint now = clock.now();
+  const auto date = [&](TimePoint at) { return rfc3339(clock.wall_now() + (at - now)); };
+  for (const proxy::EndpointReport& report : shared->endpoints().report(now)) {
+    Json& endpoint = json.emplace_back();
+    endpoint["endpoint"] = report.key;
+    endpoint["url"] = report.url;
+    endpoint["weight"] = report.weight;
+    endpoint["state"] = name(report.state);
+    endpoint["since"] = date(report.since);
+    endpoint["why"] = report.why.empty() ? Json(nullptr) : Json(report.why);
+    endpoint["until"] = report.until ? Json(date(*report.until)) : Json(nullptr);
   }
   return json;
 }
 
-Json upstream_json(const proxy::UpstreamConfig& config, const proxy::SharedUpstream* shared) {
+Json upstream_json(const proxy::UpstreamConfig& config, proxy::SharedUpstream* shared,
+                   const Clock& clock) {
   Json json;
   json["name"] = config.name;
   json["breaker"] = breaker_json(config.breaker, shared);
   json["balance"] = name(config.balance);
-  json["endpoints"] = endpoints_json(config.endpoints);
+  json["panic"] = shared != nullptr && shared->endpoints().panic();
+  json["endpoints"] = endpoints_json(config, shared, clock);
   json["connections"] = connections_json(config.pool, shared);
   json["dns_refresh"] = format_duration(config.dns_refresh);
   return json;
@@ -95,10 +114,11 @@ bool is_ip_literal(std::string_view host) {
 
 }  // namespace
 
-std::string upstreams_page(const proxy::Config& config, const proxy::SharedUpstreams& upstreams) {
+std::string upstreams_page(const proxy::Config& config, const proxy::SharedUpstreams& upstreams,
+                           const Clock& clock) {
   Json list = Json::array();
   for (const auto& [name, upstream] : config.upstreams) {
-    list.push_back(upstream_json(upstream, upstreams.find(name).get()));
+    list.push_back(upstream_json(upstream, upstreams.find(name).get(), clock));
   }
   Json page;
   page["upstreams"] = std::move(list);

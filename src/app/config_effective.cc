@@ -201,6 +201,7 @@ Json upstream_json(const proxy::UpstreamConfig& upstream) {
     upstream_keys(writer, options);
     writer.table("pool", [&](auto& sub) { pool_keys(sub, options.pool); });
     writer.table("breaker", [&](auto& sub) { breaker_keys(sub, options.breaker); });
+    writer.table("outlier", [&](auto& sub) { outlier_keys(sub, options.outlier); });
   }));
   return json;
 }

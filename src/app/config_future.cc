@@ -38,16 +38,6 @@ void check_duration(Reader& keys, std::string_view key, Zero zero = Zero::refuse
   keys.duration(key, value, zero);
 }
 
-void check_duration_or_off(Reader& keys, std::string_view key) {
-  std::optional<Duration> value;
-  keys.duration(key, value);
-}
-
-void check_ratio(Reader& keys, std::string_view key) {
-  double value = 0;
-  keys.ratio(key, value);
-}
-
 void check_count(Reader& keys, std::string_view key, Range range) {
   std::int64_t value = 0;
   keys.count(key, value, range);
@@ -69,14 +59,6 @@ void check_client_tls(Reader& keys) {
 void check_listener_tls(Reader& keys) {
   check_certificate(keys);
   check_text(keys, "client_ca", some_text_rule);
-}
-
-void check_outlier(Reader& keys) {
-  check_count(keys, "consecutive_failures", small_count);
-  check_duration(keys, "eject_for");
-  check_ratio(keys, "max_ejected");
-  check_ratio(keys, "panic_below");
-  check_duration_or_off(keys, "slow_start");
 }
 
 bool is_path(std::string_view text) {
@@ -129,8 +111,6 @@ bool refuse_upstream_keys(Reader& upstream) {
   check_text(upstream, "hash_key", hash_key_rule);
   upstream.refuse("tls");
   upstream.table("tls", check_client_tls);
-  upstream.refuse("outlier");
-  upstream.table("outlier", check_outlier);
   upstream.refuse("health");
   upstream.table("health", check_health);
 

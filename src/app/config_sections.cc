@@ -172,6 +172,7 @@ proxy::UpstreamConfig read_upstream(Reader& keys, const std::string& name, LoadC
   upstream_keys(keys, upstream);
   keys.table("pool", [&](Reader& pool) { pool_keys(pool, upstream.pool); });
   keys.table("breaker", [&](Reader& breaker) { read_breaker(breaker, upstream.breaker); });
+  keys.table("outlier", [&](Reader& outlier) { outlier_keys(outlier, upstream.outlier); });
   Policies policies;
   read_policies(keys, policies, context);
   return upstream;

@@ -141,16 +141,20 @@ void WorkerMetrics::store_operation(policy::Command command, Duration duration,
 }
 
 std::vector<UpstreamGauges> upstream_gauges(const proxy::Config& config,
-                                            const proxy::SharedUpstreams& upstreams) {
+                                            const proxy::SharedUpstreams& upstreams,
+                                            TimePoint now) {
   std::vector<UpstreamGauges> gauges;
   for (const auto& [name, upstream] : config.upstreams) {
     UpstreamGauges& row = gauges.emplace_back();
     row.name = name;
-    row.endpoints = upstream.endpoints.size();
     if (const auto shared = upstreams.find(name)) {
       row.breaker = shared->breaker_state();
       row.active_connections = shared->active_connections.load(std::memory_order_relaxed);
       row.idle_connections = shared->idle_connections.load(std::memory_order_relaxed);
+      row.ejections = shared->endpoints().ejections();
+      for (const proxy::EndpointReport& report : shared->endpoints().report(now)) {
+        ++row.endpoints[static_cast<std::size_t>(report.state)];
+      }
     }
   }
   return gauges;
@@ -298,12 +302,17 @@ void tell_upstreams(MetricsPage& page, const Scrape& scrape) {
     page.gauge(static_cast<double>(upstream.active_connections), labels(upstream, "active"));
     page.gauge(static_cast<double>(upstream.idle_connections), labels(upstream, "idle"));
   }
-  // Nothing takes an endpoint out of service in this version.
   page.begin(MetricType::Gauge, "holdfast_upstream_endpoints", "Endpoints of upstreams.");
   for (const auto& [slot, upstream] : scrape.upstreams) {
-    page.gauge(static_cast<double>(upstream.endpoints), labels(upstream, "healthy"));
-    page.gauge(0, labels(upstream, "ejected"));
-    page.gauge(0, labels(upstream, "unhealthy"));
+    for (std::size_t state = 0; state < upstream.endpoints.size(); ++state) {
+      page.gauge(static_cast<double>(upstream.endpoints[state]),
+                 labels(upstream, name(static_cast<proxy::EndpointState>(state))));
+    }
+  }
+  page.begin(MetricType::Counter, "holdfast_upstream_ejections_total",
+             "Endpoints ejected because their answers failed.");
+  for (const auto& [slot, upstream] : scrape.upstreams) {
+    page.counter(upstream.ejections, {label("upstream", upstream.name)});
   }
 }
 

@@ -17,6 +17,7 @@
 #include "holdfast/app/config_effective.h"
 #include "holdfast/app/config_loader.h"
 #include "holdfast/app/config_reload.h"
+#include "holdfast/app/endpoint_log.h"
 #include "holdfast/app/machine.h"
 #include "holdfast/app/metrics.h"
 #include "holdfast/app/worker.h"
@@ -138,6 +139,7 @@ class Server {
   LogSink access_sink_{STDOUT_FILENO};
   Logger logger_;
   Metrics metrics_;
+  EndpointLog endpoint_log_{logger_};
   proxy::SharedUpstreams upstreams_;
   proxy::KeyBoard board_;
   ConnectionGate gate_;
@@ -226,8 +228,12 @@ runtime::Task<void> Server::ask_store() {
 }
 
 bool Server::start() {
+  upstreams_.on_endpoint_change([this](std::string_view upstream, const auto& change) {
+    endpoint_log_.changed(upstream, change);
+  });
   metrics_.set_log_dropped([this] { return error_sink_.dropped() + access_sink_.dropped(); });
-  metrics_.set_upstreams([this] { return upstream_gauges(config(), upstreams_); });
+  metrics_.set_upstreams(
+      [this] { return upstream_gauges(config(), upstreams_, loop_.context().now()); });
   loop_.on_signal(SIGHUP, [this] { reload(); });
   loop_.on_signal(SIGTERM, [this] { drain(); });
   loop_.on_signal(SIGINT, [this] { drain(); });
@@ -293,7 +299,7 @@ AdminSource Server::admin_source() {
   source.metrics = [this] { return metrics_.render(); };
   source.config = [this] { return effective_json(loaded_); };
   source.routes = [this] { return routes_json(loaded_); };
-  source.upstreams = [this] { return upstreams_page(config(), upstreams_); };
+  source.upstreams = [this] { return upstreams_page(config(), upstreams_, loop_.context().clock); };
   source.hosts = [this] { return config().admin.hosts; };
   source.store = [this] { return store_.get(); };
   source.resolved_ttl = [this] { return app::resolved_ttl(config()); };

@@ -11,6 +11,10 @@ bool is_eligible(const EndpointLoad& endpoint, bool untried_only) {
   return endpoint.available && !(untried_only && endpoint.tried);
 }
 
+std::uint64_t weight_of(const EndpointLoad& endpoint) {
+  return std::uint64_t{endpoint.weight} * endpoint.share;
+}
+
 // Draws one of the eligible endpoints but for `excluded`, each as likely as its weight is heavy.
 int draw_by_weight(std::span<const EndpointLoad> endpoints, bool untried_only, int excluded,
                    Rng& rng) {
@@ -19,22 +23,22 @@ int draw_by_weight(std::span<const EndpointLoad> endpoints, bool untried_only, i
   };
   std::uint64_t total = 0;
   for (std::size_t i = 0; i < endpoints.size(); ++i) {
-    if (may_be_drawn(i)) total += endpoints[i].weight;
+    if (may_be_drawn(i)) total += weight_of(endpoints[i]);
   }
   if (total == 0) return none;
 
   std::uint64_t drawn = rng.below(total);
   for (std::size_t i = 0; i < endpoints.size(); ++i) {
     if (!may_be_drawn(i)) continue;
-    if (drawn < endpoints[i].weight) return static_cast<int>(i);
-    drawn -= endpoints[i].weight;
+    const std::uint64_t weight = weight_of(endpoints[i]);
+    if (drawn < weight) return static_cast<int>(i);
+    drawn -= weight;
   }
   return none;
 }
 
-// Compares in_flight / weight without dividing.
-bool is_less_loaded(const EndpointLoad& a, const EndpointLoad& b) {
-  return std::uint64_t{a.in_flight} * b.weight < std::uint64_t{b.in_flight} * a.weight;
+double load_of(const EndpointLoad& endpoint) {
+  return static_cast<double>(endpoint.in_flight) / static_cast<double>(weight_of(endpoint));
 }
 
 }  // namespace
@@ -55,8 +59,9 @@ int Balancer::pick_round_robin(std::span<const EndpointLoad> endpoints, bool unt
   int richest = none;
   for (std::size_t i = 0; i < endpoints.size(); ++i) {
     if (!is_eligible(endpoints[i], untried_only)) continue;
-    turn_[i] += endpoints[i].weight;
-    earned += endpoints[i].weight;
+    const auto weight = static_cast<std::int64_t>(weight_of(endpoints[i]));
+    turn_[i] += weight;
+    earned += weight;
     const bool richer = richest == none || turn_[i] > turn_[static_cast<std::size_t>(richest)];
     if (richer) richest = static_cast<int>(i);
   }
@@ -73,7 +78,7 @@ int Balancer::pick_least_request(std::span<const EndpointLoad> endpoints, bool u
   // Equal loads keep the first, so that idle endpoints share by weight.
   const EndpointLoad& a = endpoints[static_cast<std::size_t>(first)];
   const EndpointLoad& b = endpoints[static_cast<std::size_t>(second)];
-  return is_less_loaded(b, a) ? second : first;
+  return load_of(b) < load_of(a) ? second : first;
 }
 
 }  // namespace holdfast::policy

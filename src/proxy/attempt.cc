@@ -40,6 +40,20 @@ void Attempt::settle(Breaker::Outcome outcome) {
                            services_.context.rng, transitions);
   permit_.reset();
   report(transitions);
+  if (begun && outcome != Breaker::Outcome::ignored) tell_endpoint(outcome);
+}
+
+/// What says nothing to the breaker says nothing here.
+void Attempt::tell_endpoint(Breaker::Outcome outcome) {
+  using Outcome = policy::Outlier::Outcome;
+  SharedEndpoint& endpoint = pool->shared();
+  SharedEndpoints& all = cluster_.shared().endpoints();
+  const TimePoint now = services_.context.now();
+  if (outcome == Breaker::Outcome::failure) {
+    all.record(endpoint, Outcome::failure, started, now, failure_name());
+  } else if (endpoint.failing()) {
+    all.record(endpoint, Outcome::success, started, now, {});
+  }
 }
 
 void Attempt::settle_failure(ErrorType type) {

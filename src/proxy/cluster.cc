@@ -28,7 +28,7 @@ void Cluster::follow(const EndpointMembers& members, const Pools& before) {
                                                     shared_, services_.context, services_.connector,
                                                     services_.resolver));
     }
-    loads_.push_back({member.config.weight, 0, true, false});
+    loads_.push_back({.weight = member.config.weight});
   }
   endpoints_ = std::move(next);
   version_ = members.version;
@@ -53,12 +53,16 @@ void Cluster::catch_up() {
 EndpointPool* Cluster::pick(std::span<const PoolPin> tried, Rng& rng) {
   if (shared_endpoints_.version() != version_) catch_up();
   const bool calm = shared_endpoints_.calm();
-  if (endpoints_.size() == 1 && calm) return endpoints_.front().get();
+  if (calm && endpoints_.size() == 1) return endpoints_.front().get();
+  const TimePoint now = services_.context.now();
+  if (!calm) shared_endpoints_.tick(now);
   for (std::size_t i = 0; i < endpoints_.size(); ++i) {
-    const EndpointPool* const pool = endpoints_[i].get();
-    loads_[i].in_flight = pool->in_flight();
-    loads_[i].tried = std::ranges::find(tried, pool, &PoolPin::get) != tried.end();
-    loads_[i].available = calm || shared_endpoints_.available(pool->shared());
+    const EndpointPool& pool = *endpoints_[i];
+    policy::EndpointLoad& load = loads_[i];
+    load.in_flight = pool.in_flight();
+    load.tried = std::ranges::find(tried, &pool, &PoolPin::get) != tried.end();
+    load.available = calm || shared_endpoints_.available(pool.shared());
+    load.share = calm ? 100 : shared_endpoints_.share(pool.shared(), now);
   }
   const int chosen = balancer_.pick(loads_, rng);
   return chosen < 0 ? nullptr : endpoints_[static_cast<std::size_t>(chosen)].get();

@@ -19,54 +19,76 @@ const EndpointMember* find(const EndpointMembers& members, std::string_view key)
 
 }  // namespace
 
+std::string_view SharedEndpoints::why(const SharedEndpoint& endpoint) {
+  if (endpoint.state() == EndpointState::draining) return "taken out by hand";
+  return endpoint.state() == EndpointState::ejected ? endpoint.ejected_why_ : std::string_view();
+}
+
 std::string_view name(EndpointState state) {
   constexpr std::string_view names[] = {"healthy", "ejected", "unhealthy", "draining"};
   return names[static_cast<std::size_t>(state)];
 }
 
-SharedEndpoints::SharedEndpoints(const UpstreamConfig& config, TimePoint now)
-    : members_(std::make_shared<EndpointMembers>()) {
+SharedEndpoints::SharedEndpoints(const UpstreamConfig& config, TimePoint now,
+                                 EndpointListener listener)
+    : upstream_(config.name),
+      listener_(std::move(listener)),
+      members_(std::make_shared<EndpointMembers>()) {
   configure(config, now);
 }
 
 void SharedEndpoints::configure(const UpstreamConfig& config, TimePoint now) {
-  const std::lock_guard lock(mutex_);
-  ++configuration_;
-  configured_ = config.endpoints;
-  std::erase_if(resolved_, [&](const auto& entry) {
-    return std::ranges::none_of(configured_, [&](const EndpointConfig& endpoint) {
-      return endpoint.endpoint.text() == entry.first;
+  Changes changes;
+  {
+    const std::lock_guard lock(mutex_);
+    ++configuration_;
+    configured_ = config.endpoints;
+    outlier_ = config.outlier;
+    std::erase_if(resolved_, [&](const auto& entry) {
+      return std::ranges::none_of(configured_, [&](const EndpointConfig& endpoint) {
+        return endpoint.endpoint.text() == entry.first;
+      });
     });
-  });
-  rebuild(now);
+    rebuild(now, changes);
+  }
+  tell(changes);
 }
 
 void SharedEndpoints::resolved(std::string_view endpoint,
                                const std::vector<net::Address>& addresses, TimePoint now) {
-  const std::lock_guard lock(mutex_);
-  const bool configured = std::ranges::any_of(configured_, [&](const EndpointConfig& one) {
-    return one.endpoint.is_named() && one.endpoint.text() == endpoint;
-  });
-  if (!configured) return;
-  resolved_[std::string(endpoint)] = addresses;
-  rebuild(now);
+  Changes changes;
+  {
+    const std::lock_guard lock(mutex_);
+    const bool configured = std::ranges::any_of(configured_, [&](const EndpointConfig& one) {
+      return one.endpoint.is_named() && one.endpoint.text() == endpoint;
+    });
+    if (!configured) return;
+    resolved_[std::string(endpoint)] = addresses;
+    rebuild(now, changes);
+  }
+  tell(changes);
 }
 
 /// The list anew, of what is configured and what was found for its names.
-void SharedEndpoints::rebuild(TimePoint now) {
+void SharedEndpoints::rebuild(TimePoint now, Changes& changes) {
   auto next = std::make_shared<EndpointMembers>();
   next->configuration = configuration_;
   next->version = members_->version + 1;
+  const auto shared_for = [&](const std::string& key) {
+    if (const EndpointMember* kept = find(*members_, key)) return kept->shared;
+    auto fresh = std::make_shared<SharedEndpoint>(key, now);
+    if (!members_->list.empty()) fresh->slow_start_from_.store(now, std::memory_order_relaxed);
+    return fresh;
+  };
   const auto add = [&](const EndpointConfig& config, const std::optional<net::Address>& address) {
     const std::string key = key_of(config, address);
-    if (const EndpointMember* twice = find(*next, key)) {
-      next->list[static_cast<std::size_t>(twice - next->list.data())].config.weight +=
-          config.weight;
-      return;
+    const auto twice = std::ranges::find_if(
+        next->list, [&](const EndpointMember& member) { return member.shared->key() == key; });
+    if (twice == next->list.end()) {
+      next->list.push_back({config, address, shared_for(key)});
+    } else {
+      twice->config.weight += config.weight;
     }
-    const EndpointMember* kept = find(*members_, key);
-    next->list.push_back(
-        {config, address, kept ? kept->shared : std::make_shared<SharedEndpoint>(key, now)});
   };
   for (const EndpointConfig& config : configured_) {
     const auto found = resolved_.find(config.endpoint.text());
@@ -77,7 +99,7 @@ void SharedEndpoints::rebuild(TimePoint now) {
     }
   }
   members_ = std::move(next);
-  publish();
+  settle(now, changes);
   version_.store(members_->version, std::memory_order_release);
 }
 
@@ -86,38 +108,165 @@ std::shared_ptr<const EndpointMembers> SharedEndpoints::members() const {
   return members_;
 }
 
+std::uint32_t SharedEndpoints::share(const SharedEndpoint& endpoint, TimePoint now) const {
+  const TimePoint from = endpoint.slow_start_from_.load(std::memory_order_relaxed);
+  const Duration lasts = slow_start_.load(std::memory_order_relaxed);
+  if (from == never || lasts == Duration::zero()) return 100;
+  return policy::slow_start_percent(now - from, lasts);
+}
+
+void SharedEndpoints::tick(TimePoint now) {
+  if (now < next_event_.load(std::memory_order_relaxed)) return;
+  Changes changes;
+  {
+    const std::lock_guard lock(mutex_);
+    return_due(now, changes);
+    settle(now, changes);
+  }
+  tell(changes);
+}
+
+void SharedEndpoints::return_due(TimePoint now, Changes& changes) {
+  for (const EndpointMember& member : members_->list) {
+    if (member.shared->outlier_.tick(now)) show(*member.shared, now, changes);
+  }
+}
+
+void SharedEndpoints::record(SharedEndpoint& endpoint, policy::Outlier::Outcome outcome,
+                             TimePoint began, TimePoint now, std::string_view what) {
+  Changes changes;
+  {
+    const std::lock_guard lock(mutex_);
+    const bool listed = std::ranges::any_of(members_->list, [&](const EndpointMember& member) {
+      return member.shared.get() == &endpoint;
+    });
+    if (!listed || members_->list.size() < 2 || endpoint.state() != EndpointState::healthy) return;
+    const bool ejected = endpoint.outlier_.record(outcome, began, now, outlier_, census());
+    endpoint.failing_.store(endpoint.outlier_.failures_in_a_row() > 0, std::memory_order_relaxed);
+    if (!ejected) return;
+    endpoint.ejected_why_ = std::to_string(outlier_.consecutive_failures) +
+                            " failures in a row, the last: " + std::string(what);
+    ejections_.fetch_add(1, std::memory_order_relaxed);
+    show(endpoint, now, changes);
+    settle(now, changes);
+  }
+  tell(changes);
+}
+
 bool SharedEndpoints::drain(std::string_view key, bool draining, TimePoint now) {
-  const std::lock_guard lock(mutex_);
-  const EndpointMember* member = find(*members_, key);
-  if (member == nullptr) return false;
-  member->shared->draining_ = draining;
-  show(*member->shared, now);
-  publish();
+  Changes changes;
+  {
+    const std::lock_guard lock(mutex_);
+    const EndpointMember* member = find(*members_, key);
+    if (member == nullptr) return false;
+    take_out(*member->shared, member->shared->draining_, draining, now, changes);
+    settle(now, changes);
+  }
+  tell(changes);
   return true;
 }
 
+policy::EndpointCensus SharedEndpoints::census() const {
+  policy::EndpointCensus census;
+  for (const EndpointMember& member : members_->list) {
+    const SharedEndpoint& endpoint = *member.shared;
+    ++census.all;
+    if (endpoint.state() == EndpointState::healthy) ++census.in_service;
+    if (endpoint.state() == EndpointState::ejected) ++census.ejected;
+    if (endpoint.state() == EndpointState::draining) ++census.draining;
+  }
+  return census;
+}
+
+/// Sets one of the reasons for which an endpoint is out of service until it is well again, however
+/// long that takes: an ejection has no say beside it.
+void SharedEndpoints::take_out(SharedEndpoint& endpoint, bool& reason, bool out, TimePoint now,
+                               Changes& changes) {
+  reason = out;
+  if (out && endpoint.outlier_.ejected()) endpoint.outlier_.readmit(now);
+  show(endpoint, now, changes);
+}
+
 /// What is known of an endpoint becomes the one state that is shown.
-void SharedEndpoints::show(SharedEndpoint& endpoint, TimePoint now) {
-  const EndpointState state = endpoint.draining_ ? EndpointState::draining : EndpointState::healthy;
-  if (endpoint.state() == state) return;
+void SharedEndpoints::show(SharedEndpoint& endpoint, TimePoint now, Changes& changes) {
+  const EndpointState before = endpoint.state();
+  EndpointState state = EndpointState::healthy;
+  if (endpoint.outlier_.ejected()) state = EndpointState::ejected;
+  if (endpoint.draining_) state = EndpointState::draining;
+  if (before == state) return;
   endpoint.state_.store(state, std::memory_order_relaxed);
+  endpoint.failing_.store(endpoint.outlier_.failures_in_a_row() > 0, std::memory_order_relaxed);
   endpoint.since_ = now;
+  const bool back = state == EndpointState::healthy;
+  endpoint.slow_start_from_.store(back ? now : never, std::memory_order_relaxed);
+  EndpointChange change{endpoint.key(), before, state, std::string(why(endpoint)), {}, now};
+  if (state == EndpointState::ejected) change.lasts = endpoint.outlier_.ejected_until() - now;
+  changes.push_back(std::move(change));
+}
+
+/// After any change: no ejection stands that leaves none in service, or is one too many.
+void SharedEndpoints::settle(TimePoint now, Changes& changes) {
+  for (;;) {
+    const policy::EndpointCensus seen = census();
+    if (seen.ejected == 0 || policy::may_be_ejected(seen, outlier_)) break;
+    readmit_one(now, changes);
+  }
+  publish(now);
+}
+
+/// The one nearest to its return. REQUIRES: there is one.
+void SharedEndpoints::readmit_one(TimePoint now, Changes& changes) {
+  SharedEndpoint* next = nullptr;
+  for (const EndpointMember& member : members_->list) {
+    SharedEndpoint& endpoint = *member.shared;
+    if (!endpoint.outlier_.ejected()) continue;
+    if (next == nullptr || endpoint.outlier_.ejected_until() < next->outlier_.ejected_until()) {
+      next = &endpoint;
+    }
+  }
+  next->outlier_.readmit(now);
+  show(*next, now, changes);
 }
 
 /// Renews what is read without the lock.
-void SharedEndpoints::publish() {
-  const bool calm = std::ranges::all_of(members_->list, [](const EndpointMember& member) {
-    return member.shared->state() == EndpointState::healthy;
-  });
+void SharedEndpoints::publish(TimePoint now) {
+  const Duration slow_start = outlier_.slow_start.value_or(Duration::zero());
+  slow_start_.store(slow_start, std::memory_order_relaxed);
+  TimePoint next = never;
+  bool calm = true;
+  for (const EndpointMember& member : members_->list) {
+    SharedEndpoint& endpoint = *member.shared;
+    if (endpoint.outlier_.ejected()) next = std::min(next, endpoint.outlier_.ejected_until());
+    const TimePoint from = endpoint.slow_start_from_.load(std::memory_order_relaxed);
+    const TimePoint whole = from == never ? now : after(from, slow_start);
+    if (whole > now) next = std::min(next, whole);
+    calm = calm && endpoint.state() == EndpointState::healthy && whole <= now;
+  }
+  next_event_.store(next, std::memory_order_relaxed);
+  panic_.store(policy::panics(census(), outlier_), std::memory_order_relaxed);
   if (calm_.load(std::memory_order_relaxed) != calm) calm_.store(calm, std::memory_order_relaxed);
 }
 
-std::vector<EndpointReport> SharedEndpoints::report() const {
+void SharedEndpoints::tell(const Changes& changes) const {
+  if (!listener_) return;
+  for (const EndpointChange& change : changes) listener_(upstream_, change);
+}
+
+std::vector<EndpointReport> SharedEndpoints::report(TimePoint now) {
+  tick(now);
   const std::lock_guard lock(mutex_);
   std::vector<EndpointReport> reports;
   for (const EndpointMember& member : members_->list) {
     const SharedEndpoint& shared = *member.shared;
-    reports.push_back({shared.key(), member.config.weight, shared.state(), shared.since_});
+    EndpointReport report{shared.key(),
+                          member.config.url,
+                          member.config.weight,
+                          shared.state(),
+                          shared.since_,
+                          std::string(why(shared)),
+                          {}};
+    if (report.state == EndpointState::ejected) report.until = shared.outlier_.ejected_until();
+    reports.push_back(std::move(report));
   }
   return reports;
 }

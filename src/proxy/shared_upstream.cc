@@ -14,12 +14,13 @@ constexpr std::uint64_t not_closed = std::numeric_limits<std::uint64_t>::max();
 
 }  // namespace
 
-SharedUpstream::SharedUpstream(const UpstreamConfig& config, TimePoint now)
+SharedUpstream::SharedUpstream(const UpstreamConfig& config, TimePoint now,
+                               EndpointListener listener)
     : name_(config.name),
       breaker_(config.breaker),
       max_connections_(config.pool.max_connections.value_or(no_limit)),
       max_pending_(config.pool.max_pending.value_or(no_limit)),
-      endpoints_(config, now) {
+      endpoints_(config, now, std::move(listener)) {
   publish_state();
 }
 
@@ -180,7 +181,7 @@ void SharedUpstreams::apply(const Config& config, TimePoint now) {
     if (shared) {
       shared->reconfigure(upstream, now);
     } else {
-      shared = std::make_shared<SharedUpstream>(upstream, now);
+      shared = std::make_shared<SharedUpstream>(upstream, now, listener_);
     }
   }
   for (const RouteConfig& route : config.routes) {

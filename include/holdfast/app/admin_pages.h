@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "holdfast/base/clock.h"
 #include "holdfast/proxy/config.h"
 #include "holdfast/proxy/shared_upstream.h"
 
@@ -16,7 +17,8 @@ namespace holdfast::app {
 /// The body of /upstreams: {"upstreams":[…]} in JSON, by name, each with its breaker's state, its
 /// endpoints, its connections and the options that explain them. Durations are written as the
 /// configuration has them, "5s"; null is "off".
-std::string upstreams_page(const proxy::Config& config, const proxy::SharedUpstreams& upstreams);
+std::string upstreams_page(const proxy::Config& config, const proxy::SharedUpstreams& upstreams,
+                           const Clock& clock);
 
 /// Whether a request with this Host may be answered. A web page that resolves its own name to
 /// 127.0.0.1 can reach the listener from a browser inside, but it cannot hide that name: IP

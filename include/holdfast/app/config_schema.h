@@ -160,6 +160,16 @@ void breaker_keys(Keys& keys, policy::BreakerOptions& breaker) {
   keys.count("half_open_requests", breaker.half_open_requests, small_count);
 }
 
+/// [upstream.NAME.outlier]
+template <class Keys>
+void outlier_keys(Keys& keys, policy::OutlierOptions& outlier) {
+  keys.count("consecutive_failures", outlier.consecutive_failures, small_count);
+  keys.duration("eject_for", outlier.eject_for);
+  keys.ratio("max_ejected", outlier.max_ejected);
+  keys.ratio("panic_below", outlier.panic_below);
+  keys.duration("slow_start", outlier.slow_start);
+}
+
 /// timeout, a policy table
 template <class Keys>
 void timeout_keys(Keys& keys, policy::TimeoutOptions& timeout) {

@@ -95,12 +95,13 @@ struct UpstreamGauges {
   policy::BreakerState breaker = policy::BreakerState::closed;
   std::int64_t active_connections = 0;
   std::int64_t idle_connections = 0;
-  std::size_t endpoints = 0;
+  std::array<std::size_t, 4> endpoints{};  // by proxy::EndpointState
+  std::uint64_t ejections = 0;
 };
 
 /// The gauges of every upstream of `config`.
 std::vector<UpstreamGauges> upstream_gauges(const proxy::Config& config,
-                                            const proxy::SharedUpstreams& upstreams);
+                                            const proxy::SharedUpstreams& upstreams, TimePoint now);
 
 class WorkerMetrics;
 

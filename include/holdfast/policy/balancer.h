@@ -3,6 +3,7 @@
 // least_request: two endpoints drawn at random by weight, the one with fewer requests in flight for
 // its weight wins (Mitzenmacher, "The Power of Two Choices", 2001). round_robin: smooth weighted
 // round-robin (as nginx has it), so that a weight is spread over the turns and not bunched.
+// An endpoint in its slow start has a share of its weight.
 // A retry passes the endpoints already tried: they are avoided while there is another.
 //
 // Contract: pure; one for each worker and upstream. Weights are at least 1.
@@ -22,8 +23,9 @@ enum class BalanceKind : std::uint8_t { least_request, round_robin };
 struct EndpointLoad {
   std::uint32_t weight = 1;
   std::uint32_t in_flight = 0;
-  bool available = true;  // false: out of service (ejected, unhealthy, draining)
-  bool tried = false;     // true: an earlier attempt of this request used it
+  std::uint32_t share = 100;  // of its weight, in percent: less during a slow start
+  bool available = true;      // false: out of service (ejected, unhealthy, draining)
+  bool tried = false;         // true: an earlier attempt of this request used it
 };
 
 class Balancer {

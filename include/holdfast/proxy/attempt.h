@@ -26,7 +26,7 @@ class Attempt {
   /// Asks the breaker, then for an endpoint, rather one that is not among `tried`. False: the
   /// breaker is not closed, or no endpoint is in service, and error is set.
   bool admit(std::span<const PoolPin> tried, TimePoint now);
-  /// Tells the breaker how the call ended; the first word counts.
+  /// Tells the breaker and the endpoint how the call ended; the first word counts.
   void settle(policy::Breaker::Outcome outcome);
   /// What settle() shall say of a failure.
   void settle_failure(ErrorType type);
@@ -69,6 +69,7 @@ class Attempt {
 
  private:
   void report(const Transitions& transitions);
+  void tell_endpoint(policy::Breaker::Outcome outcome);
 
   Cluster& cluster_;
   Services& services_;

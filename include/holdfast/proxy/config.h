@@ -23,6 +23,7 @@
 #include "holdfast/policy/breaker.h"
 #include "holdfast/policy/condition.h"
 #include "holdfast/policy/idempotency_options.h"
+#include "holdfast/policy/outlier.h"
 #include "holdfast/policy/retry.h"
 #include "holdfast/policy/timeout.h"
 #include "holdfast/store/store.h"
@@ -87,6 +88,7 @@ struct UpstreamConfig {
   HostHeader host_header = HostHeader::automatic;
   PoolOptions pool;
   policy::BreakerOptions breaker;
+  policy::OutlierOptions outlier;
 };
 
 using HeaderList = std::vector<std::pair<std::string, std::string>>;

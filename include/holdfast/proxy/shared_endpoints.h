@@ -5,12 +5,21 @@
 // of its addresses is an endpoint of its own). An endpoint that stays, by its key, keeps its state;
 // one that has gone is forgotten here and lives on for those who still use it.
 //
-// Contract: thread-safe. A request reads without the lock: version(), calm(), available(). The lock
-// is taken where something changes, and by a worker that has seen a new version.
+// An endpoint is in service unless it is draining (a person took it out), unhealthy (active checks
+// fail) or ejected (its answers fail, policy/outlier.h); of several reasons the first in this order
+// is shown. An ejection never leaves none in service: where another reason takes out the last one,
+// the ejected one that is nearest to its return comes back at once, and so it is while more than
+// max_ejected are out because the list has become shorter.
+//
+// Contract: thread-safe. A request reads without the lock: version(), calm(), available(), share();
+// the lock is taken where something changes, by a worker that has seen a new version, and for each
+// failure. What becomes due by the clock (a return, the end of a slow start) happens when somebody
+// asks: tick(). The listener is called on the thread that changed something, without the lock.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -21,6 +30,7 @@
 
 #include "holdfast/base/time.h"
 #include "holdfast/net/address.h"
+#include "holdfast/policy/outlier.h"
 #include "holdfast/proxy/config.h"
 
 namespace holdfast::proxy {
@@ -36,14 +46,21 @@ class SharedEndpoint {
   /// "10.0.0.5:8443", "unix:/path"; for an address of a name "app.local:80 10.0.0.5:80".
   const std::string& key() const { return key_; }
   EndpointState state() const { return state_.load(std::memory_order_relaxed); }
+  /// Its row of failures is not empty: a success has something to end.
+  bool failing() const { return failing_.load(std::memory_order_relaxed); }
 
  private:
   friend class SharedEndpoints;
   const std::string key_;
   std::atomic<EndpointState> state_{EndpointState::healthy};
+  std::atomic<bool> failing_{false};
+  /// When it came into service where others were already; never: its share is whole.
+  std::atomic<TimePoint> slow_start_from_{never};
   // What follows is read and written under the lock of SharedEndpoints.
+  policy::Outlier outlier_;
   bool draining_ = false;
   TimePoint since_;
+  std::string ejected_why_;
 };
 
 /// An endpoint as a pool of connections needs it.
@@ -64,14 +81,28 @@ struct EndpointMembers {
 /// An endpoint for those who ask, with why it is not in service and since when.
 struct EndpointReport {
   std::string key;
+  std::string url;  // as it is configured
   std::uint32_t weight = 1;
   EndpointState state = EndpointState::healthy;
   TimePoint since{};
+  std::string why;                 // "" while healthy
+  std::optional<TimePoint> until;  // of an ejected one
 };
+
+/// An endpoint's state has changed.
+struct EndpointChange {
+  std::string key;
+  EndpointState from;
+  EndpointState to;
+  std::string why;                // "" for healthy
+  std::optional<Duration> lasts;  // of an ejection
+  TimePoint at{};
+};
+using EndpointListener = std::function<void(std::string_view upstream, const EndpointChange&)>;
 
 class SharedEndpoints {
  public:
-  explicit SharedEndpoints(const UpstreamConfig& config, TimePoint now);
+  SharedEndpoints(const UpstreamConfig& config, TimePoint now, EndpointListener listener = {});
 
   // -- the list
   /// A reload. Addresses found for names that stay are kept. Endpoints that are written twice are
@@ -87,27 +118,58 @@ class SharedEndpoints {
   std::shared_ptr<const EndpointMembers> members() const;
 
   // -- states
-  /// True while every endpoint is in service: none needs to be looked at.
+  /// True while every endpoint is in service with its whole share: none needs to be looked at.
   bool calm() const { return calm_.load(std::memory_order_relaxed); }
+  /// Too few are in service: all are used but those that are draining.
+  bool panic() const { return panic_.load(std::memory_order_relaxed); }
   bool available(const SharedEndpoint& endpoint) const {
-    return endpoint.state() == EndpointState::healthy;
+    const EndpointState state = endpoint.state();
+    return state == EndpointState::healthy || (panic() && state != EndpointState::draining);
   }
+  /// Of its weight, in percent.
+  std::uint32_t share(const SharedEndpoint& endpoint, TimePoint now) const;
+  /// Brings back what is due. Cheap while nothing is.
+  void tick(TimePoint now);
+  /// An attempt that began at `began` has ended. `what` names a failure ("503", "timeout").
+  void record(SharedEndpoint& endpoint, policy::Outlier::Outcome outcome, TimePoint began,
+              TimePoint now, std::string_view what);
   /// Takes an endpoint out of service by hand, or puts it back. False: there is none of that key.
   bool drain(std::string_view key, bool draining, TimePoint now);
-  std::vector<EndpointReport> report() const;
+  std::vector<EndpointReport> report(TimePoint now);
+  /// Since the start, of endpoints that were here at any time.
+  std::uint64_t ejections() const { return ejections_.load(std::memory_order_relaxed); }
 
  private:
-  void rebuild(TimePoint now);
-  void show(SharedEndpoint& endpoint, TimePoint now);
-  void publish();
+  using Changes = std::vector<EndpointChange>;
 
+  // -- under the lock
+  void rebuild(TimePoint now, Changes& changes);
+  policy::EndpointCensus census() const;
+  static std::string_view why(const SharedEndpoint& endpoint);
+  static void show(SharedEndpoint& endpoint, TimePoint now, Changes& changes);
+  void return_due(TimePoint now, Changes& changes);
+  void settle(TimePoint now, Changes& changes);
+  void readmit_one(TimePoint now, Changes& changes);
+  static void take_out(SharedEndpoint& endpoint, bool& reason, bool out, TimePoint now,
+                       Changes& changes);
+  void publish(TimePoint now);
+
+  void tell(const Changes& changes) const;
+
+  const std::string upstream_;
+  const EndpointListener listener_;
   mutable std::mutex mutex_;
+  policy::OutlierOptions outlier_;
   std::vector<EndpointConfig> configured_;
   std::map<std::string, std::vector<net::Address>, std::less<>> resolved_;
   std::shared_ptr<const EndpointMembers> members_;
   std::uint64_t configuration_ = 0;
   std::atomic<std::uint64_t> version_{0};
   std::atomic<bool> calm_{true};
+  std::atomic<bool> panic_{false};
+  std::atomic<TimePoint> next_event_{never};
+  std::atomic<Duration> slow_start_{Duration::zero()};  // zero: off
+  std::atomic<std::uint64_t> ejections_{0};
 };
 
 }  // namespace holdfast::proxy

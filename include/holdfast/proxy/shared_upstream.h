@@ -41,7 +41,8 @@ struct ConnectionTicket {
 
 class SharedUpstream {
  public:
-  explicit SharedUpstream(const UpstreamConfig& config, TimePoint now = {});
+  explicit SharedUpstream(const UpstreamConfig& config, TimePoint now = {},
+                          EndpointListener listener = {});
 
   const std::string& name() const { return name_; }
   SharedEndpoints& endpoints() { return endpoints_; }
@@ -117,6 +118,8 @@ class SharedUpstream {
 /// Every upstream by name, over all configurations that are in use.
 class SharedUpstreams {
  public:
+  /// Hears of every change of an endpoint's state; on any thread. REQUIRES: before apply().
+  void on_endpoint_change(EndpointListener listener) { listener_ = std::move(listener); }
   /// Brings the set in line with a configuration: makes new ones, passes new options to those that
   /// stay, forgets those whose name is gone (exchanges that still use one keep it alive).
   void apply(const Config& config, TimePoint now = {});
@@ -124,6 +127,7 @@ class SharedUpstreams {
   std::vector<std::shared_ptr<SharedUpstream>> all() const;
 
  private:
+  EndpointListener listener_;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<SharedUpstream>, std::less<>> upstreams_;
 };

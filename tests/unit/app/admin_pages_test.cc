@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "tests/support/golden.h"
+#include "tests/support/manual_clock.h"
 
 using namespace holdfast;
 using namespace holdfast::app;
@@ -96,17 +97,22 @@ TEST_CASE("the admin listener answers to IP literals, localhost and its own name
 TEST_CASE("upstreams are told with their state") {
   const proxy::Config config = two_upstreams();
   proxy::SharedUpstreams upstreams;
-  upstreams.apply(config);
+  test::ManualClock clock;
+  upstreams.apply(config, clock.now());
+  clock.advance(std::chrono::seconds(90));
+  upstreams.find("payments")->endpoints().drain("10.0.0.5:8080", true, clock.now());
+  clock.advance(std::chrono::seconds(5));
   upstreams.find("payments")->active_connections = 4;
   upstreams.find("payments")->idle_connections = 2;
-  testing::check_golden("upstreams.json", upstreams_page(config, upstreams));
+  testing::check_golden("upstreams.json", upstreams_page(config, upstreams, clock));
 }
 
 TEST_CASE("upstreams that have no state yet are told as new ones") {
   const proxy::Config config = two_upstreams();
   const proxy::SharedUpstreams none;
-  proxy::SharedUpstreams fresh;
-  fresh.apply(config);
-  CHECK(upstreams_page(config, none) == upstreams_page(config, fresh));
-  CHECK(upstreams_page(proxy::Config(), none) == "{\n  \"upstreams\": []\n}\n");
+  const test::ManualClock clock;
+  const std::string page = upstreams_page(config, none, clock);
+  CHECK(page.find(R"("url": "unix:/run/search.sock")") != std::string::npos);
+  CHECK(page.find("draining") == std::string::npos);
+  CHECK(upstreams_page(proxy::Config(), none, clock) == "{\n  \"upstreams\": []\n}\n");
 }

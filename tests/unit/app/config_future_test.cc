@@ -29,9 +29,6 @@ TEST_CASE("what is not built yet is refused by name, and right values bring no o
                          "key = \"d\" }\n"},
       {"hash_key", upstream + "hash_key = \"header:X-User\"\n"},
       {"balance", upstream + "balance = \"consistent_hash\"\n"},
-      {"outlier",
-       upstream + R"(outlier = { consecutive_failures = 5, eject_for = "30s", max_ejected = 0.5, )"
-                  R"(panic_below = 0.5, slow_start = "off" })"},
       {"health", upstream + R"(health = { path = "/healthz", interval = "5s", timeout = "1s", )"
                             R"(healthy_after = 2, unhealthy_after = 3 })"},
       {"https", "[upstream.a]\nendpoints = [\"https://10.0.0.5:8443\"]\n"},
@@ -57,7 +54,6 @@ TEST_CASE("the values of what is refused are checked all the same") {
       "[[listener]]\ntls = { cert = \"a\" }\n",
       "[[listener]]\nallow = [1]\nmode = \"forward\"\n",
       std::string(some_upstream) + "health = { interval = 5 }\n",
-      std::string(some_upstream) + "outlier = { nothing = 5 }\n",
       "[defaults]\nrate_limit = { rate = \"100\" }\n",
       "[defaults]\nconcurrency = { max = 0 }\n",
   };

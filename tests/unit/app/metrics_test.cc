@@ -184,18 +184,21 @@ TEST_CASE("a reload is told by its outcome, its time and its number") {
 TEST_CASE("gauges come from the configuration and the state that workers share") {
   proxy::Config config;
   config.upstreams["a"].name = "a";
-  config.upstreams["a"].endpoints.resize(3);
+  for (const char* url : {"http://10.0.0.1:80", "http://10.0.0.2:80", "http://10.0.0.3:80"}) {
+    config.upstreams["a"].endpoints.push_back({*net::Endpoint::parse(url), url});
+  }
   config.upstreams["b"].name = "b";
   proxy::SharedUpstreams upstreams;
-  CHECK(upstream_gauges(config, upstreams).size() == 2);  // none is shared yet
+  CHECK(upstream_gauges(config, upstreams, TimePoint()).size() == 2);  // none is shared yet
 
   upstreams.apply(config);
+  CHECK(upstreams.find("a")->endpoints().drain("10.0.0.2:80", true, TimePoint()));
   upstreams.find("a")->active_connections = 5;
   upstreams.find("a")->idle_connections = 6;
-  const auto gauges = upstream_gauges(config, upstreams);
+  const auto gauges = upstream_gauges(config, upstreams, TimePoint());
   REQUIRE(gauges.size() == 2);
   CHECK(gauges[0].name == "a");
-  CHECK(gauges[0].endpoints == 3);
+  CHECK(gauges[0].endpoints == std::array<std::size_t, 4>{2, 0, 0, 1});
   CHECK(gauges[0].active_connections == 5);
   CHECK(gauges[0].idle_connections == 6);
   CHECK(gauges[1].name == "b");

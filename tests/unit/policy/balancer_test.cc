@@ -31,6 +31,13 @@ double share_of(int endpoint, const std::vector<int>& picked) {
 
 }  // namespace
 
+TEST_CASE("a share of the weight is a share of the requests, where little is in flight") {
+  for (const BalanceKind kind : both_kinds) {
+    const auto picked = picks(kind, {{.weight = 3, .share = 20}, {.weight = 3}}, 6000);
+    CHECK(share_of(0, picked) == doctest::Approx(1.0 / 6).epsilon(0.1));
+  }
+}
+
 TEST_CASE("with nothing available nothing is picked") {
   for (const BalanceKind kind : both_kinds) {
     CHECK(picks(kind, {}, 1) == std::vector{-1});

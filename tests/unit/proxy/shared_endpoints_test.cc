@@ -13,9 +13,9 @@ using proxy::SharedEndpoints;
 
 constexpr TimePoint start = TimePoint(1000s);
 
-std::string told(const SharedEndpoints& endpoints) {
+std::string told(SharedEndpoints& endpoints) {
   std::string text;
-  for (const proxy::EndpointReport& report : endpoints.report()) {
+  for (const proxy::EndpointReport& report : endpoints.report(start)) {
     text += (text.empty() ? "" : ", ") + report.key + " " + std::string(name(report.state));
   }
   return text;
@@ -25,8 +25,8 @@ TEST_CASE("an endpoint that is written twice is one, with the sum of the weights
   proxy::UpstreamConfig config =
       upstream_of("api", {"http://10.0.0.1:80", "http://10.0.0.2:80", "http://10.0.0.1"});
   config.endpoints[2].weight = 4;
-  const SharedEndpoints endpoints(config, start);
-  const auto reports = endpoints.report();
+  SharedEndpoints endpoints(config, start);
+  const auto reports = endpoints.report(start);
   REQUIRE(reports.size() == 2);
   CHECK(reports[0].weight == 5);
   CHECK(reports[1].weight == 1);
@@ -44,8 +44,8 @@ TEST_CASE("a state survives a reload as long as its endpoint stays") {
                       start + 10s);
   CHECK(endpoints.version() > version);
   CHECK(told(endpoints) == "10.0.0.2:80 draining, 10.0.0.3:80 healthy");
-  CHECK(endpoints.report()[0].since == start + 5s);
-  CHECK(endpoints.report()[1].since == start + 10s);
+  CHECK(endpoints.report(start)[0].since == start + 5s);
+  CHECK(endpoints.report(start)[1].since == start + 10s);
   endpoints.configure(upstream_of("api", {"http://10.0.0.1:80"}), start + 20s);
   endpoints.configure(upstream_of("api", {"http://10.0.0.2:80"}), start + 30s);
   CHECK(told(endpoints) == "10.0.0.2:80 healthy");
@@ -61,10 +61,138 @@ TEST_CASE("addresses are kept over a reload while their name stays, and then for
   endpoints.resolved("app.local:80", addresses, start);
   CHECK(told(endpoints) == "app.local:80 10.0.0.1:80 healthy, app.local:80 10.0.0.2:80 healthy");
   endpoints.configure(upstream_of("api", {"http://app.local:80", "http://10.0.0.3:80"}), start);
-  CHECK(endpoints.report().size() == 3);
+  CHECK(endpoints.report(start).size() == 3);
   endpoints.configure(upstream_of("api", {"http://10.0.0.3:80"}), start);
   endpoints.configure(upstream_of("api", {"http://app.local:80"}), start);
   CHECK(told(endpoints) == "app.local:80 healthy");
+}
+
+using Outcome = policy::Outlier::Outcome;
+
+/// Three endpoints that are ejected by their second failure for 30 s, and what was told of them.
+struct Three {
+  explicit Three(std::optional<Duration> slow_start = std::nullopt, double panic_below = 0.5) {
+    config.outlier.consecutive_failures = 2;
+    config.outlier.slow_start = slow_start;
+    config.outlier.panic_below = panic_below;
+    endpoints = std::make_unique<SharedEndpoints>(
+        config, start, [this](std::string_view upstream, const proxy::EndpointChange& change) {
+          CHECK(upstream == "api");
+          changes.push_back(change.key.substr(7, 1) + " " + std::string(name(change.from)) + ">" +
+                            std::string(name(change.to)));
+        });
+  }
+  proxy::SharedEndpoint& at(std::size_t i) { return *endpoints->members()->list[i].shared; }
+  void fail(std::size_t i, TimePoint now, int times = 2) {
+    for (int n = 0; n < times; ++n) endpoints->record(at(i), Outcome::failure, now, now, "503");
+  }
+  std::string states(TimePoint now) {
+    std::string letters;
+    for (const auto& report : endpoints->report(now)) letters += name(report.state)[0];
+    return letters;
+  }
+
+  proxy::UpstreamConfig config =
+      upstream_of("api", {"http://10.0.0.1:80", "http://10.0.0.2:80", "http://10.0.0.3:80"});
+  std::vector<std::string> changes;
+  std::unique_ptr<SharedEndpoints> endpoints;
+};
+
+TEST_CASE("failures in a row eject, the time brings back, and both are told") {
+  Three three;
+  three.fail(0, start, 1);
+  CHECK(three.at(0).failing());
+  three.endpoints->record(three.at(0), Outcome::success, start, start, "");
+  CHECK_FALSE(three.at(0).failing());
+  CHECK(three.endpoints->calm());
+  three.fail(0, start + 1s);
+  CHECK(three.states(start + 2s) == "ehh");
+  CHECK_FALSE(three.endpoints->calm());
+  CHECK_FALSE(three.endpoints->available(three.at(0)));
+  CHECK(three.endpoints->available(three.at(1)));
+  const auto report = three.endpoints->report(start + 2s).front();
+  CHECK(report.why == "2 failures in a row, the last: 503");
+  CHECK(report.since == start + 1s);
+  CHECK(report.until == start + 31s);
+  three.endpoints->tick(start + 31s - 1ns);
+  CHECK_FALSE(three.endpoints->calm());
+  three.endpoints->tick(start + 31s);
+  CHECK(three.endpoints->calm());
+  CHECK(three.endpoints->ejections() == 1);
+  CHECK(three.changes == std::vector<std::string>{"1 healthy>ejected", "1 ejected>healthy"});
+}
+
+TEST_CASE("no more than max_ejected, and what a shorter list makes too many comes back at once") {
+  Three three;
+  three.fail(0, start);
+  three.fail(1, start + 1s);  // two of three are more than a half
+  CHECK(three.states(start + 1s) == "ehh");
+  three.config.endpoints.pop_back();
+  three.endpoints->configure(three.config, start + 2s);
+  CHECK(three.states(start + 2s) == "eh");
+  three.config.endpoints.pop_back();
+  three.endpoints->configure(three.config, start + 3s);
+  CHECK(three.states(start + 3s) == "h");
+  CHECK(three.endpoints->calm());
+  three.fail(0, start + 4s, 100);  // alone it is not even counted
+  CHECK_FALSE(three.at(0).failing());
+}
+
+TEST_CASE("an ejected endpoint comes back where another reason takes out the last one") {
+  Three three;
+  three.fail(0, start);
+  CHECK(three.endpoints->drain("10.0.0.2:80", true, start + 1s));
+  CHECK(three.states(start + 1s) == "edh");
+  CHECK(three.endpoints->drain("10.0.0.3:80", true, start + 2s));
+  CHECK(three.states(start + 2s) == "hdd");
+  CHECK_FALSE(three.endpoints->panic());
+}
+
+TEST_CASE("to drain an ejected endpoint and to put it back ends its ejection") {
+  Three three;
+  three.fail(0, start);
+  CHECK(three.endpoints->drain("10.0.0.1:80", true, start + 1s));
+  CHECK(three.states(start + 1s) == "dhh");
+  CHECK(three.endpoints->report(start + 1s)[0].why == "taken out by hand");
+  CHECK(three.endpoints->drain("10.0.0.1:80", false, start + 2s));
+  CHECK(three.states(start + 2s) == "hhh");
+  CHECK(three.changes ==
+        std::vector<std::string>{"1 healthy>ejected", "1 ejected>draining", "1 draining>healthy"});
+}
+
+TEST_CASE("in panic all are used but those that drain") {
+  Three three(std::nullopt, 0.9);
+  three.fail(0, start);
+  CHECK(three.endpoints->panic());
+  CHECK(three.endpoints->available(three.at(0)));
+  CHECK(three.endpoints->drain("10.0.0.2:80", true, start));
+  CHECK_FALSE(three.endpoints->available(three.at(1)));
+  CHECK(three.endpoints->panic());
+  three.endpoints->tick(start + 1min);
+  CHECK_FALSE(three.endpoints->panic());
+}
+
+TEST_CASE("who comes back, or comes later than the first, has a share that grows") {
+  Three three(10s);
+  CHECK(three.endpoints->calm());  // at the start nobody is late
+  CHECK(three.endpoints->share(three.at(0), start) == 100);
+  three.fail(0, start);
+  three.endpoints->tick(start + 30s);
+  CHECK(three.states(start + 30s) == "hhh");
+  CHECK_FALSE(three.endpoints->calm());
+  CHECK(three.endpoints->share(three.at(0), start + 30s) == 10);
+  CHECK(three.endpoints->share(three.at(0), start + 35s) == 50);
+  CHECK(three.endpoints->share(three.at(1), start + 35s) == 100);
+  three.config.endpoints.push_back(upstream_of("api", {"http://10.0.0.4:80"}).endpoints[0]);
+  three.endpoints->configure(three.config, start + 36s);
+  CHECK(three.endpoints->share(three.at(3), start + 41s) == 50);
+  three.endpoints->tick(start + 46s);
+  CHECK(three.endpoints->calm());
+  three.fail(0, start + 50s);
+  three.config.outlier.slow_start = std::nullopt;
+  three.endpoints->configure(three.config, start + 51s);
+  three.endpoints->tick(start + 2min);
+  CHECK(three.endpoints->calm());
 }
 
 }  // namespace

@@ -1,0 +1,238 @@
+// Several endpoints: who is asked while some of them fail, stop, leave and come back.
+#include <atomic>
+#include <csignal>
+#include <map>
+#include <thread>
+
+#include "tests/support/suite.h"
+
+using namespace holdfast::testing;
+
+namespace {
+
+/// An endpoint that is a process of its own, so that it can be stopped and killed: it answers with
+/// its name.
+class Backend {
+ public:
+  explicit Backend(const std::string& name)
+      : process_("[[route]]\nrespond = { body = \"" + name + "\" }\n") {}
+  std::string url() const { return "http://" + process_.address(); }
+  const std::string& address() const { return process_.address(); }
+  void stop() { process_.signal(SIGSTOP); }
+  void go_on() { process_.signal(SIGCONT); }
+  void kill() {
+    process_.ended_as_expected();
+    process_.signal(SIGKILL);
+    CHECK(process_.process().wait_for_exit());
+  }
+  void start_again() { process_.start_again(); }
+
+ private:
+  Holdfast process_;
+};
+
+std::vector<std::unique_ptr<Backend>> backends(std::size_t count) {
+  std::vector<std::unique_ptr<Backend>> made;
+  for (std::size_t i = 0; i < count; ++i)
+    made.push_back(std::make_unique<Backend>("backend-" + std::to_string(i)));
+  return made;
+}
+
+template <class Servers>
+std::vector<std::string> urls(const Servers& servers) {
+  std::vector<std::string> list;
+  for (const auto& server : servers) list.push_back(server->url());
+  return list;
+}
+
+/// What /upstreams tells of the endpoint.
+nlohmann::json endpoint_of(const Holdfast& holdfast, const std::string& address) {
+  const auto page = nlohmann::json::parse(holdfast.admin("/upstreams").body);
+  for (const auto& endpoint : page["upstreams"][0]["endpoints"]) {
+    if (endpoint["endpoint"] == address) return endpoint;
+  }
+  return {};
+}
+
+bool wait_state(const Holdfast& holdfast, const std::string& address, const std::string& state) {
+  return eventually([&] { return endpoint_of(holdfast, address).value("state", "") == state; });
+}
+
+bool wait_endpoints(const Holdfast& holdfast, const std::string& state, double count) {
+  return holdfast.wait_metric("holdfast_upstream_endpoints",
+                              {{"upstream", "app"}, {"state", state}}, count);
+}
+
+/// Clients that ask one request after the other until told to end.
+class Load {
+ public:
+  Load(const Holdfast& holdfast, int clients) {
+    for (int i = 0; i < clients; ++i) threads_.emplace_back([this, &holdfast] { ask(holdfast); });
+  }
+  ~Load() { end(); }
+  void end() {
+    ending_ = true;
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+  }
+  int answered() const { return answered_; }
+  int failed() const { return failed_; }
+  std::map<std::string, int> by_body() {
+    const std::lock_guard lock(mutex_);
+    return bodies_;
+  }
+  void forget() {
+    const std::lock_guard lock(mutex_);
+    bodies_.clear();
+  }
+  /// Waits until so many more were answered.
+  bool more(int count) {
+    const int before = answered_;
+    return eventually([&] { return answered_ >= before + count; });
+  }
+
+ private:
+  void ask(const Holdfast& holdfast) {
+    RawClient client(holdfast.address());
+    while (!ending_) {
+      const Response response = client.get("/");
+      if (response.status == 200) {
+        const std::lock_guard lock(mutex_);
+        ++bodies_[response.body];
+      } else {
+        ++failed_;
+      }
+      ++answered_;
+    }
+  }
+
+  std::atomic<bool> ending_{false};
+  std::atomic<int> answered_{0};
+  std::atomic<int> failed_{0};
+  std::mutex mutex_;
+  std::map<std::string, int> bodies_;
+  std::vector<std::thread> threads_;
+};
+
+constexpr std::string_view quick_to_eject =
+    "[upstream.app.breaker]\nenabled = false\n"
+    "[upstream.app.outlier]\nconsecutive_failures = 3\neject_for = \"300ms\"\n";
+
+/// The spread over the servers that are left is even within a tenth.
+void check_even(const std::map<std::string, int>& counts, std::size_t servers) {
+  CHECK(counts.size() == servers);
+  int total = 0;
+  for (const auto& [body, count] : counts) total += count;
+  for (const auto& [body, count] : counts) {
+    CAPTURE(body);
+    CHECK(static_cast<double>(count) * static_cast<double>(servers) / total ==
+          doctest::Approx(1).epsilon(0.1));
+  }
+}
+
+}  // namespace
+
+TEST_CASE(
+    "endpoints killed one by one and brought back under load fail no request that may go on") {
+  for (const std::string balance : {"round_robin", "least_request"}) {
+    CAPTURE(balance);
+    auto servers = backends(3);
+    Holdfast holdfast(Setup{.endpoints = urls(servers),
+                            .server = "workers = 2",
+                            .upstream = "balance = \"" + balance + "\"",
+                            .route = "retry = { budget = { ratio = 1.0 } }",
+                            .more = std::string(quick_to_eject)});
+    Load load(holdfast, 8);
+    REQUIRE(load.more(300));
+    for (const auto& server : servers) {
+      server->kill();
+      CHECK(load.more(300));
+      CHECK(wait_state(holdfast, server->address(), "ejected"));
+      load.forget();
+      CHECK(load.more(500));
+      CHECK(load.by_body().size() == 2);
+      server->start_again();
+      CHECK(wait_state(holdfast, server->address(), "healthy"));
+    }
+    CHECK(wait_endpoints(holdfast, "healthy", 3));
+    load.forget();
+    CHECK(load.more(3000));
+    load.end();
+    check_even(load.by_body(), 3);
+    CHECK(load.failed() == 0);
+  }
+}
+
+TEST_CASE("an endpoint that stopped is ejected by its time-outs, and comes back") {
+  auto servers = backends(2);
+  Holdfast holdfast(Setup{.endpoints = urls(servers),
+                          .route = "timeout = { per_try = \"150ms\" }\n"
+                                   "retry = { on = [\"timeout\"], budget = { ratio = 1.0 } }",
+                          .more = std::string(quick_to_eject)});
+  Load load(holdfast, 4);
+  REQUIRE(load.more(100));
+  servers[0]->stop();
+  CHECK(wait_state(holdfast, servers[0]->address(), "ejected"));
+  const auto told = endpoint_of(holdfast, servers[0]->address());
+  CHECK(told["why"] == "3 failures in a row, the last: timeout");
+  CHECK(holdfast.wait_for_log("\"message\":\"endpoint ejected\""));
+  CHECK(holdfast.metric("holdfast_upstream_ejections_total", {{"upstream", "app"}}) >= 1);
+  CHECK(load.more(100));
+  servers[0]->go_on();
+  CHECK(wait_state(holdfast, servers[0]->address(), "healthy"));
+  CHECK(holdfast.wait_for_log("\"message\":\"endpoint in service\""));
+  load.forget();
+  CHECK(load.more(100));
+  CHECK(load.by_body().size() == 2);
+  load.end();
+  CHECK(load.failed() == 0);
+}
+
+TEST_CASE("with fewer in service than panic_below all are asked, the ejected ones too") {
+  ScriptedUpstream good(reply(200));
+  ScriptedUpstream bad(reply(500));
+  const Holdfast holdfast(
+      Setup{.endpoints = {good.url(), bad.url()},
+            .upstream = "balance = \"round_robin\"",
+            .more = "[upstream.app.breaker]\nenabled = false\n[upstream.app.outlier]\n"
+                    "consecutive_failures = 1\npanic_below = 0.9\neject_for = \"10m\"\n"});
+  for (int i = 0; i < 2; ++i) holdfast.get("/");
+  CHECK(endpoint_of(holdfast, bad.address())["state"] == "ejected");
+  const auto page = nlohmann::json::parse(holdfast.admin("/upstreams").body);
+  CHECK(page["upstreams"][0]["panic"] == true);
+  const std::size_t before = bad.request_count();
+  for (int i = 0; i < 10; ++i) holdfast.get("/");
+  CHECK(bad.request_count() == before + 5);
+}
+
+TEST_CASE("the last endpoint in service is never ejected") {
+  ScriptedUpstream one(reply(500));
+  ScriptedUpstream two(reply(500));
+  const Holdfast holdfast(
+      Setup{.endpoints = {one.url(), two.url()},
+            .more = "[upstream.app.breaker]\nenabled = false\n[upstream.app.outlier]\n"
+                    "consecutive_failures = 1\nmax_ejected = 1.0\npanic_below = 0.0\n"});
+  for (int i = 0; i < 20; ++i) CHECK(holdfast.get("/").status == 500);
+  CHECK(wait_endpoints(holdfast, "ejected", 1));
+  CHECK(wait_endpoints(holdfast, "healthy", 1));
+}
+
+TEST_CASE("a reload that adds and takes endpoints away under load fails no request") {
+  auto servers = backends(3);
+  const auto setup = [&](std::vector<std::string> endpoints) {
+    return Setup{.endpoints = std::move(endpoints), .upstream = "balance = \"round_robin\""};
+  };
+  Holdfast holdfast(setup({servers[0]->url(), servers[1]->url()}));
+  Load load(holdfast, 4);
+  for (int round = 0; round < 5; ++round) {
+    CHECK(load.more(100));
+    CHECK(holdfast.reload(setup({servers[1]->url(), servers[2]->url()})));
+    CHECK(load.more(100));
+    CHECK(holdfast.reload(setup(urls(servers))));
+  }
+  load.forget();
+  CHECK(load.more(1000));
+  load.end();
+  check_even(load.by_body(), 3);
+  CHECK(load.failed() == 0);
+}
