@@ -89,6 +89,11 @@ TlsStream::TlsStream(std::unique_ptr<Stream> transport, TlsSession session, std:
 
 TlsStream::~TlsStream() {
   if (established_ && !aborted_) finish();
+  // OpenSSL spoils the session of a connection that ends without close_notify. To be aborted says
+  // nothing against it.
+  if (established_ && !failure()) {
+    SSL_set_shutdown(session_.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+  }
 }
 
 void TlsStream::start() {
@@ -124,6 +129,13 @@ void TlsStream::shake_hands() {
   } else {
     interpret(result);
   }
+}
+
+std::string_view TlsStream::protocol() const {
+  const unsigned char* name = nullptr;
+  unsigned size = 0;
+  SSL_get0_alpn_selected(session_.get(), &name, &size);
+  return {reinterpret_cast<const char*>(name), size};
 }
 
 /// What is to be told next; what a failure must not overtake is kept.
@@ -303,12 +315,14 @@ runtime::Task<Result<std::unique_ptr<Stream>>> tls_connect(std::unique_ptr<Strea
                                                            const TlsClientContext& tls,
                                                            std::string_view host,
                                                            TimePoint deadline,
-                                                           runtime::Context& context) {
+                                                           runtime::Context& context,
+                                                           TlsSessions* sessions) {
   const std::string name(tls.name_for(host));
   TlsSession session = tls.session(name);
   if (session == nullptr) {
     co_return unexpected(Error{ErrorType::tls_certificate_error, name + " is no name of a server"});
   }
+  if (sessions != nullptr) sessions->begin(*session);
   auto stream =
       std::make_unique<TlsStream>(std::move(transport), std::move(session), name, context);
   stream->start();
@@ -319,7 +333,16 @@ runtime::Task<Result<std::unique_ptr<Stream>>> tls_connect(std::unique_ptr<Strea
     co_return unexpected(
         Error{ErrorType::connection_timeout, "TLS handshake with " + name + ": no answer in time"});
   }
-  if (stream->failure()) co_return unexpected(*stream->failure());
+  if (stream->failure()) {
+    // It may be what was to be resumed that the server cannot bear: the next one does without.
+    if (sessions != nullptr) sessions->forget();
+    co_return unexpected(*stream->failure());
+  }
+  if (!stream->protocol().empty() && stream->protocol() != tls.protocol()) {
+    co_return unexpected(
+        Error{ErrorType::tls_protocol_error,
+              "TLS handshake with " + name + ": the server picked another protocol"});
+  }
   std::unique_ptr<Stream> ready = std::move(stream);
   co_return std::move(ready);
 }

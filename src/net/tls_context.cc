@@ -9,6 +9,7 @@
 
 #include "holdfast/base/assert.h"
 #include "holdfast/net/address.h"
+#include "holdfast/net/tls_sessions.h"
 
 namespace holdfast::net {
 namespace {
@@ -53,6 +54,14 @@ Done identify(SSL_CTX* context, const std::string& certificate, const std::strin
   return done;
 }
 
+void offer(SSL_CTX* context, std::string_view protocol) {
+  if (protocol.empty()) return;
+  const std::string list = static_cast<char>(protocol.size()) + std::string(protocol);
+  const auto* bytes = reinterpret_cast<const unsigned char*>(list.data());
+  const auto size = static_cast<unsigned>(list.size());
+  HOLDFAST_ASSERT(SSL_CTX_set_alpn_protos(context, bytes, size) == 0);  // which means success
+}
+
 /// Certificates name hosts in their SAN; the subject's common name has been no host name for long.
 bool expect_name(SSL* session, const std::string& name) {
   SSL_set_hostflags(session,
@@ -74,11 +83,12 @@ void SslFree::operator()(ssl_st* session) const {
   SSL_free(session);
 }
 
-TlsClientContext::TlsClientContext(Handle handle, std::string server_name)
-    : handle_(std::move(handle)), server_name_(std::move(server_name)) {}
+TlsClientContext::TlsClientContext(Handle handle, const TlsClientOptions& options,
+                                   std::string_view protocol)
+    : handle_(std::move(handle)), options_(options), protocol_(protocol) {}
 
-Result<std::unique_ptr<const TlsClientContext>, TlsFileError> TlsClientContext::make(
-    const TlsClientOptions& options) {
+TlsClientContext::Made TlsClientContext::make(const TlsClientOptions& options,
+                                              std::string_view protocol) {
   ERR_clear_error();
   Handle handle(SSL_CTX_new(TLS_client_method()));
   HOLDFAST_ASSERT(handle != nullptr);
@@ -93,12 +103,17 @@ Result<std::unique_ptr<const TlsClientContext>, TlsFileError> TlsClientContext::
   }
   Done identified = identify(handle.get(), options.cert, options.key);
   if (!identified) return unexpected(std::move(identified.error()));
+  offer(handle.get(), protocol);
+  // TlsSessions keeps them, by server; OpenSSL's own cache would mix servers and threads.
+  SSL_CTX_set_session_cache_mode(handle.get(),
+                                 SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(handle.get(), &TlsSessions::on_given);
   return std::unique_ptr<const TlsClientContext>(
-      new TlsClientContext(std::move(handle), options.server_name));
+      new TlsClientContext(std::move(handle), options, protocol));
 }
 
 std::string_view TlsClientContext::name_for(std::string_view host) const {
-  return server_name_.empty() ? host : server_name_;
+  return options_.server_name.empty() ? host : options_.server_name;
 }
 
 TlsSession TlsClientContext::session(std::string_view name) const {

@@ -19,10 +19,14 @@
 
 namespace holdfast::test {
 
+class TlsPeer;
+
 struct TlsPeerOptions {
   int version = TLS1_3_VERSION;
   X509* client_ca = nullptr;  // set: the client needs a certificate of its
   std::size_t cut = 1 << 20;
+  const TlsPeer* like = nullptr;  // set: another connection of that server, whose tickets it knows
+  std::string picks = "";         // by ALPN, whatever was offered; "": none
 };
 
 class TlsPeer {
@@ -31,9 +35,11 @@ class TlsPeer {
           const TlsPeerOptions& options = {})
       : peer_(std::move(peer)),
         cut_(options.cut),
-        context_(SSL_CTX_new(TLS_server_method())),
+        picks_(options.picks),
+        context_(options.like != nullptr ? options.like->shared_context() : make_context()),
         session_(nullptr) {
     SSL_CTX* context = context_.get();
+    if (!picks_.empty()) SSL_CTX_set_alpn_select_cb(context, pick, this);
     SSL_CTX_set_security_level(context, 0);  // TLS 1.1 is asked for too, to be refused
     SSL_CTX_set_min_proto_version(context, options.version);
     SSL_CTX_set_max_proto_version(context, options.version);
@@ -42,6 +48,8 @@ class TlsPeer {
     if (options.client_ca != nullptr) {
       X509_STORE_add_cert(SSL_CTX_get_cert_store(context), options.client_ca);
       SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+      const unsigned char whose[] = {'t'};  // sessions of clients with certificates need a name
+      SSL_CTX_set_session_id_context(context, whose, sizeof(whose));
     }
     session_.reset(SSL_new(context));
     SSL_set_bio(session_.get(), BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
@@ -66,6 +74,12 @@ class TlsPeer {
     SSL_do_handshake(session_.get());
     flush();
   }
+  /// One more, unasked (TLS 1.3).
+  void send_ticket() {
+    SSL_new_session_ticket(session_.get());
+    SSL_do_handshake(session_.get());
+    flush();
+  }
   /// Asks for a new handshake (TLS 1.2).
   void renegotiate() {
     SSL_renegotiate(session_.get());
@@ -83,6 +97,8 @@ class TlsPeer {
     go_on();
   }
 
+  /// An earlier connection's session was taken up.
+  bool resumed() const { return SSL_session_reused(session_.get()) != 0; }
   bool established() const { return SSL_is_init_finished(session_.get()) != 0; }
   const std::string& received() const { return received_; }
   /// The client's close_notify has come.
@@ -99,6 +115,19 @@ class TlsPeer {
     void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
     void operator()(SSL* session) const { SSL_free(session); }
   };
+
+  static SSL_CTX* make_context() { return SSL_CTX_new(TLS_server_method()); }
+  SSL_CTX* shared_context() const {
+    SSL_CTX_up_ref(context_.get());
+    return context_.get();
+  }
+  static int pick(SSL*, const unsigned char** name, unsigned char* size, const unsigned char*,
+                  unsigned, void* peer) {
+    const std::string& picks = static_cast<TlsPeer*>(peer)->picks_;
+    *name = reinterpret_cast<const unsigned char*>(picks.data());
+    *size = static_cast<unsigned char>(picks.size());
+    return SSL_TLSEXT_ERR_OK;
+  }
 
   void go_on() {
     if (paused_) return;
@@ -125,6 +154,7 @@ class TlsPeer {
 
   std::shared_ptr<Peer> peer_;
   std::size_t cut_;
+  const std::string picks_;
   std::unique_ptr<SSL_CTX, Free> context_;
   std::unique_ptr<SSL, Free> session_;
   std::string received_;

@@ -32,6 +32,7 @@
 #include "holdfast/base/result.h"
 #include "holdfast/net/stream.h"
 #include "holdfast/net/tls_context.h"
+#include "holdfast/net/tls_sessions.h"
 #include "holdfast/runtime/context.h"
 #include "holdfast/runtime/task.h"
 #include "holdfast/runtime/timers.h"
@@ -40,12 +41,14 @@ namespace holdfast::net {
 
 /// Shakes hands over `transport`, which it takes, with the server that was connected to as `host`.
 /// Fails with a type of the group connect, whatever happened: the peer has seen no byte of ours.
-/// `tls` must live until the task has ended. REQUIRES: `host` is not empty.
+/// `tls` must live until the task has ended. `sessions`, of this server, outlives the stream;
+/// nullptr: nothing is resumed. REQUIRES: `host` is not empty.
 runtime::Task<Result<std::unique_ptr<Stream>>> tls_connect(std::unique_ptr<Stream>& transport,
                                                            const TlsClientContext& tls,
                                                            std::string_view host,
                                                            TimePoint deadline,
-                                                           runtime::Context& context);
+                                                           runtime::Context& context,
+                                                           TlsSessions* sessions = nullptr);
 
 class TlsStream final : public Stream, private Stream::Carried, private runtime::Timer {
  public:
@@ -60,6 +63,8 @@ class TlsStream final : public Stream, private Stream::Carried, private runtime:
   void start();
   bool established() const { return established_; }
   runtime::Signal& handshake_over() { return handshake_over_; }
+  /// The application protocol that the server picked; "": none.
+  std::string_view protocol() const;
 
   // From here on, REQUIRES: established().
   using Stream::send;

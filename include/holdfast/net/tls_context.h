@@ -3,7 +3,8 @@
 //
 // Contract: immutable once made, so threads share it. Making one reads files, and costs some 20 ms
 // with the system's CAs: never on a loop's thread. A key with a passphrase is refused; nobody is
-// asked for one.
+// asked for one. Where an application protocol is named (ALPN, RFC 7301) it is offered, and a
+// server that picks another one is refused by tls_connect(); one that picks none speaks it.
 // Ownership: a session keeps what it needs, and may outlive its context.
 #pragma once
 
@@ -45,9 +46,14 @@ using TlsSession = std::unique_ptr<ssl_st, SslFree>;
 
 class TlsClientContext {
  public:
-  static Result<std::unique_ptr<const TlsClientContext>, TlsFileError> make(
-      const TlsClientOptions& options);
+  using Made = Result<std::unique_ptr<const TlsClientContext>, TlsFileError>;
+  /// `protocol`: what is spoken over it, such as "http/1.1"; "": nothing is said of it.
+  static Made make(const TlsClientOptions& options, std::string_view protocol = "");
+  /// The same of what the files hold now.
+  Made read_again() const { return make(options_, protocol_); }
 
+  const TlsClientOptions& options() const { return options_; }
+  const std::string& protocol() const { return protocol_; }
   /// The name (or address) that a connection to `host` asks for and checks.
   std::string_view name_for(std::string_view host) const;
   /// A session, not begun, for `name`, of which a name that is no address goes into SNI.
@@ -56,10 +62,11 @@ class TlsClientContext {
 
  private:
   using Handle = std::unique_ptr<ssl_ctx_st, SslFree>;
-  TlsClientContext(Handle handle, std::string server_name);
+  TlsClientContext(Handle handle, const TlsClientOptions& options, std::string_view protocol);
 
   Handle handle_;
-  std::string server_name_;
+  TlsClientOptions options_;
+  std::string protocol_;
 };
 
 /// Why OpenSSL's last call on this thread failed, e.g. "wrong version number"; takes it.
