@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "holdfast/app/config_schema.h"
-#include "holdfast/app/config_tls.h"
 #include "holdfast/http/fields.h"
 
 namespace holdfast::app {
@@ -49,11 +48,6 @@ void check_certificate(Reader& keys) {
   if (keys.has("cert") != keys.has("key")) {
     keys.error(keys.place(), R"("cert" and "key" need each other)");
   }
-}
-
-void check_client_tls(Reader& keys) {
-  net::TlsClientOptions tls;
-  read_client_tls(keys, tls);
 }
 
 void check_listener_tls(Reader& keys) {
@@ -109,8 +103,6 @@ void refuse_listener_keys(Reader& listener) {
 bool refuse_upstream_keys(Reader& upstream) {
   upstream.refuse("hash_key");
   check_text(upstream, "hash_key", hash_key_rule);
-  upstream.refuse("tls");
-  upstream.table("tls", check_client_tls);
   upstream.refuse("health");
   upstream.table("health", check_health);
 

@@ -1,6 +1,8 @@
 #include "holdfast/app/config_sections.h"
 
 #include <algorithm>
+#include <map>
+#include <memory>
 #include <utility>
 
 #include <fmt/format.h>
@@ -8,6 +10,7 @@
 #include "holdfast/app/config_future.h"
 #include "holdfast/app/config_policies.h"
 #include "holdfast/app/config_schema.h"
+#include "holdfast/app/config_tls.h"
 #include "holdfast/base/text.h"
 #include "holdfast/http/fields.h"
 #include "holdfast/proxy/route.h"
@@ -20,7 +23,7 @@ constexpr std::string_view default_admin_listen = "127.0.0.1:8471";
 constexpr std::string_view listen_what =
     R"(an address such as "127.0.0.1:8470", "[::1]:8470" or "unix:/run/holdfast.sock")";
 constexpr std::string_view endpoint_what =
-    R"(an endpoint such as "http://127.0.0.1:3000", "http://app.local:80" or "unix:/run/app.sock")";
+    R"(an endpoint such as "http://127.0.0.1:3000", "https://app.local" or "unix:/run/app.sock")";
 
 /// A wrong address leaves none, so that it is not compared with the others.
 void read_listen(Reader& keys, net::ListenAddress& listen) {
@@ -48,9 +51,6 @@ void read_endpoint(Reader& keys, const Node& url, std::uint32_t weight,
     }
     return;
   }
-  if (endpoint->scheme == net::Endpoint::Scheme::https) {
-    keys.error(url.place, "an https endpoint is not in this version");
-  }
   endpoints.push_back({*endpoint, url.text, weight});
 }
 
@@ -77,6 +77,39 @@ void read_endpoints(Reader& keys, std::vector<proxy::EndpointConfig>& endpoints)
     } else {
       keys.item_must_be("endpoints", endpoint_what, item);
     }
+  }
+}
+
+bool is_https(const proxy::EndpointConfig& endpoint) {
+  return endpoint.endpoint.scheme == net::Endpoint::Scheme::https;
+}
+
+/// One address is one endpoint, which is spoken to in one way.
+void check_schemes(Reader& keys, const std::vector<proxy::EndpointConfig>& endpoints) {
+  std::map<std::string, bool> seen;
+  for (const proxy::EndpointConfig& endpoint : endpoints) {
+    const auto [at, is_new] = seen.emplace(endpoint.endpoint.text(), is_https(endpoint));
+    if (is_new || at->second == is_https(endpoint)) continue;
+    keys.error(keys.find("endpoints")->value.place,
+               fmt::format("{} is an endpoint with TLS and one without", in_quotes(at->first)));
+  }
+}
+
+/// `tls`, and what the https endpoints connect with. To forget an "s" must not be to send in clear
+/// what was meant to be secret.
+void read_upstream_tls(Reader& keys, proxy::UpstreamConfig& upstream, LoadContext& context) {
+  const bool used = std::ranges::any_of(upstream.endpoints, is_https);
+  std::shared_ptr<net::TlsClientCredentials> credentials;
+  keys.table("tls", [&](Reader& table) {
+    read_client_tls(table, upstream.tls, context.folder);
+    if (used) credentials = context.credentials.find(upstream.tls, &table);
+  });
+  if (used && !keys.has("tls")) credentials = context.credentials.find(upstream.tls, nullptr);
+  if (keys.has("tls") && !used && !upstream.endpoints.empty()) {
+    keys.error(keys.find("tls")->place, R"("tls" is only for endpoints that begin with https://)");
+  }
+  for (proxy::EndpointConfig& endpoint : upstream.endpoints) {
+    if (is_https(endpoint)) endpoint.credentials = credentials;
   }
 }
 
@@ -167,6 +200,8 @@ proxy::UpstreamConfig read_upstream(Reader& keys, const std::string& name, LoadC
     keys.error(keys.place(), fmt::format(R"(upstream {} has no "endpoints")", in_quotes(name)));
   }
   read_endpoints(keys, upstream.endpoints);
+  check_schemes(keys, upstream.endpoints);
+  read_upstream_tls(keys, upstream, context);
   const bool balance_refused = refuse_upstream_keys(keys);
   if (!balance_refused) keys.choice("balance", upstream.balance, balance_choices);
   upstream_keys(keys, upstream);

@@ -28,8 +28,8 @@ void read_url(Reader& keys, store::StoreOptions& store) {
 /// To forget an "s" must not be to send passwords in clear.
 void read_tls(Reader& keys, store::StoreOptions& store, const std::filesystem::path& folder) {
   keys.table("tls", [&](Reader& table) {
-    read_client_tls(table, store.tls);
-    check_tls_files(table, store.tls, folder);
+    read_client_tls(table, store.tls, folder);
+    check_tls_files(table, store.tls);
   });
   const auto url = store::parse_redis_url(store.url);
   const bool used = url && url->transport == store::RedisUrl::Transport::tls;

@@ -311,12 +311,9 @@ void TlsStream::abort() {
 
 // -- the handshake
 
-runtime::Task<Result<std::unique_ptr<Stream>>> tls_connect(std::unique_ptr<Stream>& transport,
-                                                           const TlsClientContext& tls,
-                                                           std::string_view host,
-                                                           TimePoint deadline,
-                                                           runtime::Context& context,
-                                                           TlsSessions* sessions) {
+runtime::Task<Result<std::unique_ptr<Stream>>> tls_connect(
+    std::unique_ptr<Stream>& transport, const TlsClientContext& tls, std::string_view host,
+    TimePoint deadline, runtime::Context& context, TlsSessions* sessions) {
   const std::string name(tls.name_for(host));
   TlsSession session = tls.session(name);
   if (session == nullptr) {

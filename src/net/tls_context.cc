@@ -105,8 +105,7 @@ TlsClientContext::Made TlsClientContext::make(const TlsClientOptions& options,
   if (!identified) return unexpected(std::move(identified.error()));
   offer(handle.get(), protocol);
   // TlsSessions keeps them, by server; OpenSSL's own cache would mix servers and threads.
-  SSL_CTX_set_session_cache_mode(handle.get(),
-                                 SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_set_session_cache_mode(handle.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(handle.get(), &TlsSessions::on_given);
   return std::unique_ptr<const TlsClientContext>(
       new TlsClientContext(std::move(handle), options, protocol));

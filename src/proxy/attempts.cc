@@ -400,6 +400,11 @@ runtime::Task<void> Attempts::read_head(Attempt& attempt, TimePoint deadline) {
       if (heard) outgoing_.client->inform(head, count_);
     }
   }
+  if (stream.failure() && !parser.started()) {
+    // It knows why: TLS may have been refused, perhaps before a byte of the request was sent.
+    attempt.error = *stream.failure();
+    co_return;
+  }
   Result<void, Error> end = parser.finish();
   attempt.error = end ? Error{ErrorType::http_response_incomplete, "the response ended in its head"}
                       : std::move(end.error());

@@ -20,7 +20,8 @@ void Cluster::follow(const EndpointMembers& members, const Pools& before) {
   Pools next;
   loads_.clear();
   for (const EndpointMember& member : members.list) {
-    if (const auto* kept = find(before, member.shared->key())) {
+    const auto* kept = find(before, member.shared->key());
+    if (kept != nullptr && (*kept)->fits(member.config)) {
       (*kept)->reconfigure(member, config_.pool, config_.dns_refresh);
       next.push_back(*kept);
     } else {
@@ -44,7 +45,7 @@ void Cluster::catch_up() {
   follow(*members, before);
   std::erase_if(leaving_, [](const auto& pool) { return !pool->in_use(); });
   for (const auto& pool : before) {
-    if (find(endpoints_, pool->text()) != nullptr) continue;
+    if (holds(endpoints_, pool)) continue;
     pool->retire();
     if (pool->in_use()) leaving_.push_back(pool);
   }
@@ -74,9 +75,13 @@ const std::shared_ptr<EndpointPool>* Cluster::find(const Pools& pools, std::stri
   return found == pools.end() ? nullptr : &*found;
 }
 
+bool Cluster::holds(const Pools& pools, const std::shared_ptr<EndpointPool>& pool) {
+  return std::ranges::find(pools, pool) != pools.end();
+}
+
 void Cluster::retire_what_is_gone(const Cluster* next) {
   for (const auto& pool : endpoints_) {
-    if (next == nullptr || find(next->endpoints_, pool->text()) == nullptr) pool->retire();
+    if (next == nullptr || !holds(next->endpoints_, pool)) pool->retire();
   }
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "holdfast/base/assert.h"
+#include "holdfast/net/tls.h"
 #include "holdfast/policy/timeout.h"
 
 namespace holdfast::proxy {
@@ -174,9 +175,17 @@ EndpointPool::~EndpointPool() {
   }
 }
 
+bool EndpointPool::fits(const EndpointConfig& endpoint) const {
+  const auto& mine = endpoint_.credentials;
+  const auto& other = endpoint.credentials;
+  if (mine == nullptr || other == nullptr) return mine == other;
+  return mine->current()->options() == other->current()->options();
+}
+
 void EndpointPool::reconfigure(const EndpointMember& member, const PoolOptions& options,
                                Duration dns_refresh) {
   endpoint_.weight = member.config.weight;
+  endpoint_.credentials = member.config.credentials;
   options_ = options;
   dns_refresh_ = dns_refresh;
 }
@@ -235,7 +244,7 @@ runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh,
   Place place(*shared_);
   const TimePoint connect_deadline =
       std::min(deadline, policy::deadline_after(context_.now(), connect_timeout));
-  Result<std::unique_ptr<net::Stream>> stream = co_await connect(connect_deadline);
+  Result<std::unique_ptr<net::Stream>> stream = co_await open(connect_deadline);
   if (!stream) {
     if (connect_deadline == deadline && context_.now() >= deadline) {
       co_return unexpected(Error{ErrorType::http_response_timeout,
@@ -267,6 +276,16 @@ runtime::Task<Result<void>> EndpointPool::wait_for_place(
   waiter.granted = false;
   handed = std::move(waiter.handed);
   co_return Result<void>();
+}
+
+/// Ready for a request: TLS is a part of the connect, which no byte of a request has preceded.
+runtime::Task<Result<std::unique_ptr<net::Stream>>> EndpointPool::open(TimePoint deadline) {
+  if (endpoint_.credentials == nullptr) co_return co_await connect(deadline);
+  Result<std::unique_ptr<net::Stream>> plain = co_await connect(deadline);
+  if (!plain) co_return unexpected(std::move(plain.error()));
+  const std::shared_ptr<const net::TlsClientContext> tls = endpoint_.credentials->current();
+  co_return co_await net::tls_connect(*plain, *tls, endpoint_.endpoint.host, deadline, context_,
+                                      &sessions_);
 }
 
 runtime::Task<Result<std::unique_ptr<net::Stream>>> EndpointPool::connect(TimePoint deadline) {

@@ -46,14 +46,25 @@ X509Pointer make_certificate(const CertificateWish& wish, EVP_PKEY* key, long se
   return made;
 }
 
-Certificate make_root(const std::string& name) {
+void sign(X509* certificate, const X509* issuer, EVP_PKEY* key) {
+  X509_set_issuer_name(certificate, X509_get_subject_name(issuer));
+  require(X509_sign(certificate, key, EVP_sha256()) > 0, "signing a certificate");
+}
+
+KeyPointer make_key() {
   KeyPointer key(EVP_EC_gen("P-256"));
   require(key != nullptr, "a key");
-  X509Pointer made = make_certificate({"", name, -1000, 1000}, key.get(), 1);
+  return key;
+}
+
+/// `above`: nullptr for a root.
+Certificate make_authority(const std::string& name, const Certificate* above) {
+  KeyPointer key = make_key();
+  X509Pointer made = make_certificate({"", name, -1000, 1000}, key.get(), above == nullptr ? 1 : 2);
   add_extension(made.get(), NID_basic_constraints, "critical,CA:TRUE");
   add_extension(made.get(), NID_key_usage, "critical,keyCertSign,cRLSign");
-  X509_set_issuer_name(made.get(), X509_get_subject_name(made.get()));
-  require(X509_sign(made.get(), key.get(), EVP_sha256()) > 0, "signing a root");
+  sign(made.get(), above != nullptr ? above->get() : made.get(),
+       above != nullptr ? above->key() : key.get());
   return {std::move(made), std::move(key)};
 }
 
@@ -74,14 +85,22 @@ std::string Certificate::locked_key_file() const {
   return path;
 }
 
-Authority::Authority(const std::string& name) : root_(make_root(name)) {}
+Authority::Authority(const std::string& name) : root_(make_authority(name, nullptr)) {}
+
+Authority::Authority(const std::string& name, const Authority& above)
+    : root_(make_authority(name, &above.root_)) {}
 
 Certificate Authority::issue(const CertificateWish& wish) const {
-  KeyPointer key(EVP_EC_gen("P-256"));
-  require(key != nullptr, "a key");
-  X509Pointer made = make_certificate(wish, key.get(), 2);
-  X509_set_issuer_name(made.get(), X509_get_subject_name(root_.get()));
-  require(X509_sign(made.get(), root_.key(), EVP_sha256()) > 0, "signing a certificate");
+  KeyPointer key = make_key();
+  X509Pointer made = make_certificate(wish, key.get(), 3);
+  sign(made.get(), root_.get(), root_.key());
+  return {std::move(made), std::move(key)};
+}
+
+Certificate Authority::self_signed(const CertificateWish& wish) {
+  KeyPointer key = make_key();
+  X509Pointer made = make_certificate(wish, key.get(), 4);
+  sign(made.get(), made.get(), key.get());
   return {std::move(made), std::move(key)};
 }
 

@@ -50,10 +50,14 @@ class Certificate {
 class Authority {
  public:
   explicit Authority(const std::string& name = "some authority");
+  /// One whose own certificate is of `above`.
+  Authority(const std::string& name, const Authority& above);
 
   std::string ca_file() const { return root_.cert_file(); }
   X509* root() const { return root_.get(); }
   Certificate issue(const CertificateWish& wish = {}) const;
+  /// Of nobody but itself.
+  static Certificate self_signed(const CertificateWish& wish);
 
  private:
   Certificate root_;

@@ -9,7 +9,7 @@ namespace holdfast::app {
 
 /// listener.tls; listener.mode and listener.allow, where they are not the defaults.
 void refuse_listener_keys(Reader& listener);
-/// upstream.tls, .outlier, .health, .hash_key and balance = "consistent_hash".
+/// upstream.health, .hash_key and balance = "consistent_hash".
 /// Returns true if `balance` has been dealt with.
 bool refuse_upstream_keys(Reader& upstream);
 /// The policy tables rate_limit and concurrency.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "holdfast/app/config_reader.h"
+#include "holdfast/app/config_tls.h"
 #include "holdfast/base/result.h"
 #include "holdfast/proxy/config.h"
 
@@ -26,6 +27,7 @@ struct LoadContext {
   std::set<std::string, std::less<>> used_upstreams;
   /// A file that several routes inherit is read once.
   std::map<std::string, Result<std::string, std::string>> body_files;
+  UpstreamCredentials credentials;
 };
 
 void read_admin(Reader& keys, proxy::AdminConfig& admin);

@@ -1,14 +1,17 @@
-// A `tls` table for connections that holdfast makes.
+// A `tls` table for connections that holdfast makes, and the contexts that are made of it.
 //
-// Contract: relative files start at the configuration's folder. Each file is read once to see that
-// it can be used; what it holds is read again by who uses it.
+// Contract: relative files start at the configuration's folder. What a file holds is read when the
+// configuration is loaded, which takes its time: never on a loop's thread.
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <vector>
 
 #include "holdfast/app/config_reader.h"
 #include "holdfast/app/config_schema.h"
 #include "holdfast/net/tls_context.h"
+#include "holdfast/net/tls_credentials.h"
 
 namespace holdfast::app {
 
@@ -22,9 +25,21 @@ void client_tls_keys(Keys& keys, net::TlsClientOptions& tls) {
   keys.text("key", tls.key, some_text_rule);
 }
 
-/// The values alone; no file is asked for.
-void read_client_tls(Reader& keys, net::TlsClientOptions& tls);
-/// Makes the files absolute, and reports the first that cannot be used.
-void check_tls_files(Reader& keys, net::TlsClientOptions& tls, const std::filesystem::path& folder);
+/// The values, with absolute files; no file is asked for.
+void read_client_tls(Reader& keys, net::TlsClientOptions& tls, const std::filesystem::path& folder);
+/// Reports the first file that cannot be used.
+void check_tls_files(Reader& keys, const net::TlsClientOptions& tls);
+
+/// What the upstreams of one configuration connect with. Those that have the same options share it:
+/// a context costs time and memory.
+class UpstreamCredentials {
+ public:
+  /// nullptr if a file cannot be used, which is reported at its key of `table` (nullptr: there is
+  /// no table, and so no file).
+  std::shared_ptr<net::TlsClientCredentials> find(const net::TlsClientOptions& tls, Reader* table);
+
+ private:
+  std::vector<std::shared_ptr<net::TlsClientCredentials>> made_;
+};
 
 }  // namespace holdfast::app

@@ -43,12 +43,9 @@ namespace holdfast::net {
 /// Fails with a type of the group connect, whatever happened: the peer has seen no byte of ours.
 /// `tls` must live until the task has ended. `sessions`, of this server, outlives the stream;
 /// nullptr: nothing is resumed. REQUIRES: `host` is not empty.
-runtime::Task<Result<std::unique_ptr<Stream>>> tls_connect(std::unique_ptr<Stream>& transport,
-                                                           const TlsClientContext& tls,
-                                                           std::string_view host,
-                                                           TimePoint deadline,
-                                                           runtime::Context& context,
-                                                           TlsSessions* sessions = nullptr);
+runtime::Task<Result<std::unique_ptr<Stream>>> tls_connect(
+    std::unique_ptr<Stream>& transport, const TlsClientContext& tls, std::string_view host,
+    TimePoint deadline, runtime::Context& context, TlsSessions* sessions = nullptr);
 
 class TlsStream final : public Stream, private Stream::Carried, private runtime::Timer {
  public:

@@ -41,4 +41,7 @@ class TlsCredentials {
   std::shared_ptr<const Context> context_;
 };
 
+class TlsClientContext;
+using TlsClientCredentials = TlsCredentials<TlsClientContext>;
+
 }  // namespace holdfast::net

@@ -59,6 +59,7 @@ class Cluster {
   using Pools = std::vector<std::shared_ptr<EndpointPool>>;
 
   static const std::shared_ptr<EndpointPool>* find(const Pools& pools, std::string_view endpoint);
+  static bool holds(const Pools& pools, const std::shared_ptr<EndpointPool>& pool);
   void follow(const EndpointMembers& members, const Pools& before);
   void catch_up();
 

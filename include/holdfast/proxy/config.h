@@ -4,6 +4,8 @@
 // pointer. Every route holds its effective policies: [defaults], [upstream.NAME] and [[route]] are
 // merged, key by key, when the file is read, so that nothing is looked up in a request's path.
 // std::nullopt means "off". The defaults here are contract.md §2's; a test compares the two.
+// One thing may move on while a configuration is in use: what TlsCredentials hold, where a file of
+// certificates has changed.
 #pragma once
 
 #include <algorithm>
@@ -12,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,6 +22,8 @@
 #include "holdfast/base/time.h"
 #include "holdfast/http/method.h"
 #include "holdfast/net/address.h"
+#include "holdfast/net/tls_context.h"
+#include "holdfast/net/tls_credentials.h"
 #include "holdfast/policy/balancer.h"
 #include "holdfast/policy/breaker.h"
 #include "holdfast/policy/condition.h"
@@ -69,6 +74,7 @@ struct EndpointConfig {
   net::Endpoint endpoint;
   std::string url;  // as written, for logs and the admin listener
   std::uint32_t weight = 1;
+  std::shared_ptr<net::TlsClientCredentials> credentials = nullptr;  // set exactly if it is https
 };
 
 struct PoolOptions {
@@ -87,9 +93,13 @@ struct UpstreamConfig {
   Duration dns_refresh = std::chrono::seconds(30);
   HostHeader host_header = HostHeader::automatic;
   PoolOptions pool;
+  net::TlsClientOptions tls;  // of its https endpoints; files made absolute by the loader
   policy::BreakerOptions breaker;
   policy::OutlierOptions outlier;
 };
+
+/// What is spoken with an upstream, by its name for ALPN.
+inline constexpr std::string_view upstream_protocol = "http/1.1";
 
 using HeaderList = std::vector<std::pair<std::string, std::string>>;
 

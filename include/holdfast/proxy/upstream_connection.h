@@ -10,6 +10,9 @@
 // as long as the endpoint stays in its upstream; one that has gone from it lives while in_use().
 // Limits: pool.max_connections bounds open connections (in use and idle) of the upstream over all
 // workers, pool.max_pending those who wait for one; both are SharedUpstream's.
+//
+// To an https endpoint a connection is TLS, shaken hands within the time to connect. Each handshake
+// takes the newest context of the endpoint's credentials and offers what earlier ones have left.
 #pragma once
 
 #include <atomic>
@@ -23,6 +26,7 @@
 #include "holdfast/base/result.h"
 #include "holdfast/http/parser.h"
 #include "holdfast/net/network.h"
+#include "holdfast/net/tls_sessions.h"
 #include "holdfast/proxy/config.h"
 #include "holdfast/proxy/shared_upstream.h"
 #include "holdfast/runtime/context.h"
@@ -89,9 +93,9 @@ class EndpointPool {
   EndpointPool& operator=(const EndpointPool&) = delete;
 
   /// A connection: an idle one, or a new one when there is none or `fresh` is asked for. The
-  /// connect (name look-up included) ends by `connect_timeout`; all of it, waiting for a place too,
-  /// by `deadline`. Errors: those of Connector and Resolver, connection_limit_reached,
-  /// http_response_timeout (the deadline).
+  /// connect (look-up and TLS included) ends by `connect_timeout`; all of it, waiting for a place
+  /// too, by `deadline`. Errors: those of Connector, Resolver and tls_connect(),
+  /// connection_limit_reached, http_response_timeout (the deadline).
   runtime::Task<Result<Lease>> acquire(bool fresh, std::optional<Duration> connect_timeout,
                                        TimePoint deadline);
 
@@ -99,7 +103,10 @@ class EndpointPool {
   /// whether the peer has just closed it: for a request that must not be sent twice.
   Lease take_idle(bool certain);
 
-  /// New options after a reload.
+  /// True if its connections are what `endpoint` asks for: TLS by the same options, or none.
+  /// REQUIRES: it is the same endpoint.
+  bool fits(const EndpointConfig& endpoint) const;
+  /// New options after a reload. REQUIRES: it fits().
   void reconfigure(const EndpointMember& member, const PoolOptions& options, Duration dns_refresh);
   /// The endpoint left the configuration: idle connections close, nothing goes back to the pool.
   void retire();
@@ -125,6 +132,7 @@ class EndpointPool {
 
   runtime::Task<Result<void>> wait_for_place(TimePoint deadline,
                                              std::unique_ptr<UpstreamConnection>& handed);
+  runtime::Task<Result<std::unique_ptr<net::Stream>>> open(TimePoint deadline);
   runtime::Task<Result<std::unique_ptr<net::Stream>>> connect(TimePoint deadline);
   runtime::Task<void> look_up();
   runtime::Task<Result<void>> wait_for_addresses(TimePoint deadline);
@@ -147,6 +155,7 @@ class EndpointPool {
   net::Connector& connector_;
   net::Resolver& resolver_;
 
+  net::TlsSessions sessions_;  // before the connections, which leave them
   std::vector<std::unique_ptr<UpstreamConnection>> idle_;  // the last used is at the back
   std::deque<Waiter*> waiters_;
   std::uint32_t in_flight_ = 0;

@@ -25,13 +25,10 @@ TEST_CASE("what is not built yet is refused by name, and right values bring no o
       {"tls", "[[listener]]\ntls = { cert = \"a\", key = \"b\", client_ca = \"c\" }\n"},
       {"allow", "[[listener]]\nallow = [\"*.internal:80\"]\n"},
       {"mode", "[[listener]]\nmode = \"forward\"\n"},
-      {"tls", upstream + "tls = { ca = \"a\", server_name = \"b\", verify = true, cert = \"c\", "
-                         "key = \"d\" }\n"},
       {"hash_key", upstream + "hash_key = \"header:X-User\"\n"},
       {"balance", upstream + "balance = \"consistent_hash\"\n"},
       {"health", upstream + R"(health = { path = "/healthz", interval = "5s", timeout = "1s", )"
                             R"(healthy_after = 2, unhealthy_after = 3 })"},
-      {"https", "[upstream.a]\nendpoints = [\"https://10.0.0.5:8443\"]\n"},
       {"rate_limit",
        "[defaults]\nrate_limit = { rate = \"100/s\", burst = 0, key = \"client_ip\" }\n"},
       {"concurrency", upstream +
@@ -50,7 +47,6 @@ TEST_CASE("what is not built yet is refused by name, and right values bring no o
 
 TEST_CASE("the values of what is refused are checked all the same") {
   const std::vector<std::string> documents = {
-      std::string(some_upstream) + "tls = { verify = 1 }\n",
       "[[listener]]\ntls = { cert = \"a\" }\n",
       "[[listener]]\nallow = [1]\nmode = \"forward\"\n",
       std::string(some_upstream) + "health = { interval = 5 }\n",
