@@ -1,0 +1,242 @@
+// Connections to https endpoints: the handshake as a part of connecting, and what lies idle.
+#include <doctest/doctest.h>
+
+#include <functional>
+
+#include "holdfast/proxy/upstream_connection.h"
+#include "tests/support/certificates.h"
+#include "tests/support/proxy_fixture.h"
+#include "tests/support/tls_peer.h"
+
+namespace holdfast::test {
+namespace {
+
+using namespace std::chrono_literals;
+using net::TlsClientContext;
+using net::TlsClientCredentials;
+using testing::Certificate;
+
+const testing::Authority& authority() {
+  static const testing::Authority made;
+  return made;
+}
+const Certificate& good() {
+  static const Certificate made = authority().issue({.san = "IP:10.0.0.1,IP:10.0.0.2"});
+  return made;
+}
+const Certificate& expired() {
+  static const Certificate made =
+      authority().issue({.san = "IP:10.0.0.1,IP:10.0.0.2", .first_day = -3, .last_day = -1});
+  return made;
+}
+std::shared_ptr<const TlsClientContext> make_context() {
+  net::TlsClientOptions options;
+  options.ca = authority().ca_file();
+  auto made = TlsClientContext::make(options, proxy::upstream_protocol);
+  REQUIRE(made);
+  return std::move(*made);
+}
+
+proxy::Config over_tls(const std::vector<std::string>& urls,
+                       const std::shared_ptr<TlsClientCredentials>& credentials) {
+  proxy::Config config = one_upstream(urls);
+  for (auto& endpoint : config.upstreams.at("api").endpoints) endpoint.credentials = credentials;
+  config.upstreams.at("api").balance = policy::BalanceKind::round_robin;
+  return config;
+}
+
+/// A worker's proxy whose upstreams speak TLS.
+struct Fixture {
+  explicit Fixture(const std::vector<std::string>& urls = {"https://10.0.0.1:443"})
+      : proxied(over_tls(urls, credentials)) {
+    proxied.network.on_accept = [this](Peer& peer) {
+      TlsPeerOptions with = options;
+      if (!servers.empty()) with.like = servers.front().get();
+      const Certificate& shown = identity(peer.address);
+      servers.push_back(std::make_unique<TlsPeer>(peer.shared_from_this(), shown, with));
+      servers.back()->pause(false);  // what has come already
+    };
+  }
+  /// Whatever was asked of any server, in the order of connections.
+  std::string asked() const {
+    std::string all;
+    for (const auto& server : servers) all += server->received();
+    return all;
+  }
+  void answer_all() {
+    for (std::size_t i = 0; i < servers.size(); ++i) {
+      answered.resize(servers.size());
+      const std::string& received = servers[i]->received();
+      if (received.size() == answered[i]) continue;
+      answered[i] = received.size();
+      servers[i]->send(answer(200, "ok"));
+    }
+    proxied.world.settle();
+  }
+  std::string exchange(const std::string& request) {
+    const auto client = proxied.client_sends(request);
+    answer_all();
+    answer_all();
+    proxied.world.pass(1s);  // the pause before another attempt
+    answer_all();
+    return client->received();
+  }
+  int idle() { return static_cast<int>(proxied.shared().idle_connections); }
+
+  std::shared_ptr<TlsClientCredentials> credentials =
+      std::make_shared<TlsClientCredentials>(make_context());
+  std::function<const Certificate&(const std::string&)> identity =
+      [](const std::string&) -> const Certificate& { return good(); };
+  TlsPeerOptions options;
+  std::vector<std::unique_ptr<TlsPeer>> servers;
+  std::vector<std::size_t> answered;
+  ProxyFixture proxied;  // first to go: it closes connections, which servers hear
+};
+
+TEST_CASE("requests go over one connection, shaken hands once") {
+  Fixture f;
+  for (int i = 0; i < 3; ++i) CHECK(status_of(f.exchange(get())) == 200);
+  CHECK(status_of(f.exchange(post("money"))) == 200);
+  CHECK(f.servers.size() == 1);
+  CHECK(count_of(f.asked(), "GET / HTTP/1.1") == 3);
+  CHECK(f.idle() == 1);
+}
+
+TEST_CASE("a handshake that hangs ends with the time to connect, and its place comes back") {
+  Fixture f;
+  proxy::Config config = over_tls({"https://10.0.0.1:443"}, f.credentials);
+  config.routes[0].retry.attempts = 1;
+  f.proxied.load(config);
+  f.proxied.network.on_accept = nullptr;  // nobody speaks there
+  const auto client = f.proxied.client_sends(post("money"));
+  f.proxied.world.pass(1s - Duration(1));
+  CHECK(client->received().empty());
+  f.proxied.world.pass(Duration(1));
+  CHECK(status_of(client->received()) == 504);
+  CHECK(f.proxied.seen.attempts == std::vector<std::string>{"connection_timeout"});
+  CHECK(f.proxied.upstream().was_reset() == false);
+  CHECK_FALSE(f.proxied.upstream().open());
+}
+
+TEST_CASE("a POST goes elsewhere after any failure of a handshake") {
+  const std::vector<std::function<void(TlsPeer&)>> failures{
+      [](TlsPeer&) {},  // its certificate
+      [](TlsPeer& server) { server.peer().reset(); },
+      [](TlsPeer& server) { server.peer().finish(); },
+      [](TlsPeer& server) { server.peer().send("HTTP/1.1 400 Bad Request\r\n\r\n"); },
+  };
+  for (const auto& fail : failures) {
+    CAPTURE(&fail - failures.data());
+    Fixture f({"https://10.0.0.1:443", "https://10.0.0.2:443"});
+    f.identity = [](const std::string& address) -> const Certificate& {
+      return address == "10.0.0.1:443" ? expired() : good();
+    };
+    const auto serve = f.proxied.network.on_accept;
+    f.proxied.network.on_accept = [&](Peer& peer) {
+      serve(peer);
+      if (peer.address == "10.0.0.1:443") fail(*f.servers.back());
+    };
+    for (int i = 0; i < 2; ++i) CHECK(status_of(f.exchange(post("money"))) == 200);
+    CHECK(count_of(f.asked(), "POST / HTTP/1.1") == 2);
+    REQUIRE(f.proxied.seen.retries.size() >= 1);
+    CHECK(f.proxied.seen.retries[0] == "connect");
+  }
+}
+
+TEST_CASE("what has begun keeps its context, what begins takes the newest and resumes nothing") {
+  Fixture f;
+  CHECK(status_of(f.exchange(get())) == 200);
+  f.credentials->replace(make_context());
+  CHECK(status_of(f.exchange(get())) == 200);
+  CHECK(f.servers.size() == 1);
+  f.servers[0]->close_notify();
+  f.proxied.world.settle();
+  CHECK(status_of(f.exchange(get())) == 200);
+  REQUIRE(f.servers.size() == 2);
+  CHECK_FALSE(f.servers[1]->resumed());
+  f.servers[1]->close_notify();
+  f.proxied.world.settle();
+  CHECK(status_of(f.exchange(get())) == 200);
+  REQUIRE(f.servers.size() == 3);
+  CHECK(f.servers[2]->resumed());
+}
+
+TEST_CASE("an idle connection ends with its server, and a ticket is no end") {
+  const std::vector<std::pair<bool, std::function<void(TlsPeer&)>>> news{
+      {true, [](TlsPeer& server) { server.send_ticket(); }},
+      {true, [](TlsPeer& server) { server.update_keys(); }},
+      {false, [](TlsPeer& server) { server.close_notify(); }},
+      {false, [](TlsPeer& server) { server.peer().finish(); }},
+      {false, [](TlsPeer& server) { server.peer().reset(); }},
+      {false, [](TlsPeer& server) { server.send("unasked"); }},
+      {false, [](TlsPeer& server) { server.peer().send("no record"); }},
+  };
+  for (const auto& [stays, tell] : news) {
+    CAPTURE(&tell - &news[0].second);
+    Fixture f;
+    CHECK(status_of(f.exchange(get())) == 200);
+    REQUIRE(f.idle() == 1);
+    tell(*f.servers[0]);
+    f.proxied.world.settle();
+    CHECK(f.idle() == (stays ? 1 : 0));
+    // A POST, which must not be sent twice, has a connection that lives.
+    CHECK(status_of(f.exchange(post("money"))) == 200);
+    CHECK(f.servers.size() == (stays ? 1 : 2));
+    CHECK(count_of(f.asked(), "POST / HTTP/1.1") == 1);
+  }
+}
+
+TEST_CASE("an end that nobody has looked at yet keeps a POST off, and is replaced under a GET") {
+  Fixture f;
+  CHECK(status_of(f.exchange(get())) == 200);
+  f.servers[0]->close_notify();  // it is on its way
+  CHECK(status_of(f.exchange(post("money"))) == 200);
+  CHECK(f.servers.size() == 2);
+  CHECK(f.servers[0]->received().find("POST") == std::string::npos);
+
+  f.servers[1]->pause(true);
+  const auto client = f.proxied.client_sends(get());
+  f.servers[1]->close_notify();
+  f.servers[1]->peer().finish();
+  f.proxied.world.settle();
+  f.answer_all();
+  CHECK(status_of(client->received()) == 200);
+  CHECK(f.servers.size() == 3);
+  CHECK(f.proxied.seen.retries.empty());
+}
+
+TEST_CASE("a refusal behind the request's first byte is not taken for one before it") {
+  Fixture f;
+  f.options.client_ca = authority().root();
+  const auto client = f.proxied.client_sends(post("money"));
+  f.proxied.world.pass(1s);
+  CHECK(status_of(client->received()) == 502);
+  CHECK(field_of(client->received(), "Proxy-Status").find("connection_terminated") !=
+        std::string::npos);
+  CHECK(body_of(client->received()).find("certificate required") != std::string::npos);
+  CHECK(f.servers.size() == 1);
+  CHECK(f.proxied.seen.retries.empty());
+}
+
+TEST_CASE("a reload under other options makes another pool; under the same ones it is kept") {
+  Fixture f;
+  CHECK(status_of(f.exchange(get())) == 200);
+  f.proxied.load(
+      over_tls({"https://10.0.0.1:443"}, std::make_shared<TlsClientCredentials>(make_context())));
+  CHECK(status_of(f.exchange(get())) == 200);
+  CHECK(f.servers.size() == 1);
+
+  net::TlsClientOptions careless;
+  careless.verify = false;
+  auto made = TlsClientContext::make(careless, proxy::upstream_protocol);
+  REQUIRE(made);
+  f.proxied.load(
+      over_tls({"https://10.0.0.1:443"}, std::make_shared<TlsClientCredentials>(std::move(*made))));
+  f.proxied.world.settle();
+  CHECK(f.servers[0]->notified());
+  CHECK(status_of(f.exchange(get())) == 200);
+  CHECK(f.servers.size() == 2);
+}
+
+}  // namespace
+}  // namespace holdfast::test
