@@ -20,3 +20,8 @@ foreach(source ${topics})
   add_test(NAME wire.${topic} COMMAND wire_${topic})
   set_tests_properties(wire.${topic} PROPERTIES LABELS integration TIMEOUT 180)
 endforeach()
+
+# The table once more, over TLS to the upstream.
+add_test(NAME wire.corpus_tls COMMAND wire_corpus)
+set_tests_properties(wire.corpus_tls PROPERTIES LABELS integration TIMEOUT 180
+  ENVIRONMENT HOLDFAST_WIRE_TLS=1)

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <thread>
 #include <utility>
 
+#include "tests/support/certificates.h"
 #include "tests/support/checks.h"
 
 namespace holdfast::testing {
@@ -38,12 +40,23 @@ upstream = "app"
 match = { path_regex = "^(\\*|/([^_]|$))" }
 )toml";
 
-std::string configuration(const ScriptedUpstream& upstream, WireBench::Pace pace) {
+const Authority& authority() {
+  static const Authority made;
+  return made;
+}
+
+std::unique_ptr<TlsFront> front_of(const ScriptedUpstream& upstream) {
+  if (std::getenv("HOLDFAST_WIRE_TLS") == nullptr) return nullptr;
+  return std::make_unique<TlsFront>(upstream.address(), authority().issue({.san = "IP:127.0.0.1"}));
+}
+
+std::string configuration(const std::string& url, WireBench::Pace pace) {
   std::string text = "[server]\nworkers = 1\nmax_body_bytes = \"1GiB\"\n";
   if (pace == WireBench::Pace::impatient) {
     text += "header_timeout = \"1s\"\nidle_timeout = \"1s\"\n";
   }
-  text += "[upstream.app]\nendpoints = [\"" + upstream.url() + "\"]\n";
+  text += "[upstream.app]\nendpoints = [\"" + url + "\"]\nhost_header = \"preserve\"\n";
+  if (url.starts_with("https:")) text += "tls = { ca = \"" + authority().ca_file() + "\" }\n";
   return text + std::string(policies);
 }
 
@@ -348,7 +361,8 @@ class Run {
 
 WireBench::WireBench(Pace pace)
     : upstream_(answer_plainly, BodyReading::by_handler),
-      holdfast_(configuration(upstream_, pace)) {}
+      front_(front_of(upstream_)),
+      holdfast_(configuration(front_ ? front_->url() : upstream_.url(), pace)) {}
 
 std::string WireBench::port() const {
   const std::string& address = holdfast_.address();

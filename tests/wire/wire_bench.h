@@ -6,14 +6,17 @@
 // not holdfast's own making or that hides in another's body, nothing is answered after an error, a
 // connection that was told to close closes, one that saw an irregularity is not used again, and the
 // next client is served. log_findings() compares the access log with what the upstream saw; call it
-// last. A bench belongs to one thread at a time.
+// last. A bench belongs to one thread at a time. With HOLDFAST_WIRE_TLS in the environment the
+// upstream is spoken to over TLS.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "tests/support/holdfast_process.h"
 #include "tests/support/scripted_upstream.h"
+#include "tests/support/tls_front.h"
 #include "tests/wire/wire_case.h"
 
 namespace holdfast::testing {
@@ -36,6 +39,7 @@ class WireBench {
 
  private:
   ScriptedUpstream upstream_;
+  std::unique_ptr<TlsFront> front_;  // nullptr: without TLS
   Holdfast holdfast_;
   int runs_ = 0;
 };
