@@ -5,6 +5,8 @@
 //   holdfast_sim --find FROM COUNT   so many seeds, up to the first that breaks something
 //   holdfast_sim --seconds S         fresh seeds for so long
 //
+// With --tls before all of that, upstreams are spoken to over TLS.
+//
 // Exit codes: 0 all is well, 1 an invariant was broken (the seed and what it broke are printed),
 // 2 wrong usage. A seed that ends the program (a failed assertion) is printed as well.
 #include <unistd.h>
@@ -25,6 +27,8 @@ using namespace holdfast;
 
 constexpr int wrong_usage = 2;
 
+sim::Transport transport = sim::Transport::plain;
+
 /// What died_in() says, made ready before each seed: a signal's handler may do little.
 char last_words[64];
 std::size_t last_words_size = 0;
@@ -39,7 +43,7 @@ sim::Outcome run_seed(std::uint64_t seed) {
   const int size = std::snprintf(last_words, sizeof last_words, "seed %llu: the program died\n",
                                  static_cast<unsigned long long>(seed));
   last_words_size = static_cast<std::size_t>(size);
-  return sim::run(seed);
+  return sim::run(seed, transport);
 }
 
 bool report(std::uint64_t seed, const sim::Outcome& outcome) {
@@ -90,6 +94,11 @@ std::uint64_t number(const char* text) {
 
 int main(int argc, char** argv) {
   for (const int fatal : {SIGABRT, SIGSEGV}) std::signal(fatal, died_in);
+  if (argc > 1 && std::string_view(argv[1]) == "--tls") {
+    transport = sim::Transport::tls;
+    ++argv;
+    --argc;
+  }
   const std::string_view option = argc > 1 ? argv[1] : "";
   if (option == "--seed" && argc == 3) return run_one(number(argv[2]));
   if (option == "--seconds" && argc == 3) return run_for(std::strtod(argv[2], nullptr));
@@ -100,8 +109,8 @@ int main(int argc, char** argv) {
       return done < count && !(find && failed > 0);
     });
   }
-  std::fprintf(stderr,
-               "usage: %s --seed N | --seeds FROM COUNT | --find FROM COUNT | --seconds S\n",
-               argv[0]);
+  std::fprintf(
+      stderr, "usage: %s [--tls] --seed N | --seeds FROM COUNT | --find FROM COUNT | --seconds S\n",
+      argv[0]);
   return wrong_usage;
 }

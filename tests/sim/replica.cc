@@ -14,11 +14,12 @@ constexpr Duration cut_patience = 8 * store_timeout;
 }  // namespace
 
 struct Replica::Worker {
-  Worker(runtime::Context& context, std::unique_ptr<NameServer::Reach> network,
+  Worker(runtime::Context& context, std::unique_ptr<NameServer::Reach> network, TlsLinks* tls,
          proxy::SharedUpstreams& upstreams, proxy::KeyBoard& board, Monitor& monitor,
          std::unique_ptr<store::Store> opened, std::string name)
       : reach(std::move(network)),
-        services{context, *reach, *reach, monitor, upstreams, {}},
+        secure(tls != nullptr ? std::make_unique<TlsReach>(*reach, *tls) : nullptr),
+        services{context, connector(), *reach, monitor, upstreams, {}},
         proxy(services),
         store(std::move(opened)),
         executions(services, *store, board, std::move(name)),
@@ -26,7 +27,13 @@ struct Replica::Worker {
     services.executions = &executions;
   }
 
+  net::Connector& connector() {
+    if (secure) return *secure;
+    return *reach;
+  }
+
   std::unique_ptr<NameServer::Reach> reach;
+  std::unique_ptr<TlsReach> secure;
   proxy::Services services;
   proxy::Proxy proxy;
   std::unique_ptr<store::Store> store;
@@ -47,7 +54,11 @@ struct Replica::Process {
   }
   ~Process() { *alive = false; }
 
-  void adopt(proxy::Config config) {
+  void adopt(proxy::Config config, bool over_tls) {
+    for (auto& [name, upstream] : config.upstreams) {
+      if (!over_tls) break;
+      for (auto& endpoint : upstream.endpoints) endpoint.credentials = TlsLinks::credentials();
+    }
     for (const auto& [name, upstream] : config.upstreams) {
       const auto [bound, first] = bounds.try_emplace(name, upstream.pool.max_connections);
       // What is open already stays open under a bound that is lower.
@@ -72,12 +83,13 @@ struct Replica::Process {
 };
 
 Replica::Replica(test::World& world, NameServer& names, FaultyStore& store,
-                 const Scenario& scenario, Ledger& ledger, std::size_t number)
+                 const Scenario& scenario, Ledger& ledger, std::size_t number, TlsLinks* tls)
     : world_(world),
       names_(names),
       store_(store),
       scenario_(scenario),
       ledger_(ledger),
+      tls_(tls),
       number_(number),
       name_("replica " + std::to_string(number)) {
   start();
@@ -91,10 +103,10 @@ void Replica::start() {
   process_ = std::make_unique<Process>(world_, names_, scenario_, ledger_, name);
   for (std::size_t i = 0; i < scenario_.workers; ++i) {
     process_->workers.push_back(std::make_unique<Worker>(
-        process_->context, names_.open(name), process_->upstreams, process_->board,
+        process_->context, names_.open(name), tls_, process_->upstreams, process_->board,
         process_->monitor, store_.open(number_), name + "-w" + std::to_string(i)));
   }
-  process_->adopt(scenario_.config);
+  process_->adopt(scenario_.config, tls_ != nullptr);
 }
 
 std::shared_ptr<test::Peer> Replica::connect(Chance& chance) {
@@ -108,7 +120,7 @@ std::shared_ptr<test::Peer> Replica::connect(Chance& chance) {
 void Replica::reload(proxy::Config config) {
   if (!process_) return;
   ledger_.note(name_ + " reloads");
-  process_->adopt(std::move(config));
+  process_->adopt(std::move(config), tls_ != nullptr);
 }
 
 void Replica::drain() {

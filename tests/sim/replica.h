@@ -5,7 +5,7 @@
 // Contract: while it is down nobody can connect. What a process holds when it ends goes back: the
 // connections it counts are zero then, whatever ended it. must_be_idle(): long after the last
 // request nothing is held and every breaker would admit a call.
-// Ownership: the world, the name server, the store and the ledger outlive it.
+// Ownership: the world, the name server, the store, the ledger and `tls` outlive it.
 #pragma once
 
 #include <memory>
@@ -20,13 +20,14 @@
 #include "tests/sim/monitor.h"
 #include "tests/sim/names.h"
 #include "tests/sim/scenario.h"
+#include "tests/sim/tls_link.h"
 
 namespace holdfast::sim {
 
 class Replica {
  public:
   Replica(test::World& world, NameServer& names, FaultyStore& store, const Scenario& scenario,
-          Ledger& ledger, std::size_t number);
+          Ledger& ledger, std::size_t number, TlsLinks* tls);
   ~Replica();
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
@@ -55,6 +56,7 @@ class Replica {
   FaultyStore& store_;
   const Scenario& scenario_;
   Ledger& ledger_;
+  TlsLinks* const tls_;  // nullptr: upstreams are spoken to without
   const std::size_t number_;
   const std::string name_;
   const std::string listener_ = "main";

@@ -170,7 +170,7 @@ void keep_names(proxy::UpstreamConfig& upstream, const proxy::UpstreamConfig& be
 
 }  // namespace
 
-Scenario::Scenario(std::uint64_t given) : seed(given) {
+Scenario::Scenario(std::uint64_t given, bool with_tls) : seed(given), over_tls(with_tls) {
   Chance chance(seed);
   config = draw_config(chance);
   replicas = chance.percent(45) ? 2 : 1;

@@ -30,6 +30,15 @@ TEST_CASE("the first seeds keep every invariant") {
   for (std::uint64_t seed = 1; seed <= 300; ++seed) check_seed(seed);
 }
 
+TEST_CASE("over TLS as well, and one seed is one history there too") {
+  for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+    CAPTURE(seed);
+    const Outcome outcome = run(seed, Transport::tls);
+    for (const std::string& violation : outcome.violations) FAIL_CHECK(violation);
+    CHECK(outcome.history == run(seed, Transport::tls).history);
+  }
+}
+
 TEST_CASE("what was found once is not found again") {
   // A fenced owner's client was not told so, where the answer was too large to be kept.
   check_seed(7372);

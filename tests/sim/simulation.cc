@@ -11,6 +11,7 @@
 #include "tests/sim/names.h"
 #include "tests/sim/replica.h"
 #include "tests/sim/scenario.h"
+#include "tests/sim/tls_link.h"
 #include "tests/sim/upstream.h"
 
 namespace holdfast::sim {
@@ -22,13 +23,15 @@ constexpr Duration rest = 36s;
 
 class Simulation {
  public:
-  explicit Simulation(std::uint64_t seed)
-      : scenario_(seed),
+  Simulation(std::uint64_t seed, Transport transport)
+      : scenario_(seed, transport == Transport::tls),
         chance_(seed ^ 0x5eed0003),
         world_(seed ^ 0x5eed0004),
         frames_before_(runtime::live_frames()) {
     for (std::size_t i = 0; i < scenario_.replicas; ++i) {
-      replicas_.push_back(std::make_unique<Replica>(world_, names_, store_, scenario_, ledger_, i));
+      TlsLinks* const tls = scenario_.over_tls ? &tls_ : nullptr;
+      replicas_.push_back(
+          std::make_unique<Replica>(world_, names_, store_, scenario_, ledger_, i, tls));
     }
   }
 
@@ -99,6 +102,7 @@ class Simulation {
 
   void calm_down() {
     upstream_.calm();
+    tls_.calm();
     names_.calm();
     store_.calm();
     ledger_.add({.kind = testing::Event::Kind::calm});
@@ -146,14 +150,15 @@ class Simulation {
   NameServer names_{world_, network_, scenario_, ledger_};
   Upstream upstream_{world_, network_, names_, scenario_, ledger_};
   FaultyStore store_{world_, scenario_, ledger_};
+  TlsLinks tls_{world_, scenario_.seed};
   std::vector<std::unique_ptr<Replica>> replicas_;
   std::list<std::unique_ptr<Client>> clients_;
 };
 
 }  // namespace
 
-Outcome run(std::uint64_t seed) {
-  return Simulation(seed).run();
+Outcome run(std::uint64_t seed, Transport transport) {
+  return Simulation(seed, transport).run();
 }
 
 }  // namespace holdfast::sim

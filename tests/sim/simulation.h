@@ -16,6 +16,9 @@ struct Outcome {
   std::uint64_t requests = 0;
 };
 
-Outcome run(std::uint64_t seed);
+/// What replicas speak with upstreams.
+enum class Transport : std::uint8_t { plain, tls };
+
+Outcome run(std::uint64_t seed, Transport transport = Transport::plain);
 
 }  // namespace holdfast::sim

@@ -3,8 +3,10 @@
 set(HOLDFAST_SIM_SECONDS 60 CACHE STRING "How long the test `sim` tries fresh seeds")
 file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cc)
 list(FILTER sources EXCLUDE REGEX "(main|_test)\\.cc$")
-add_library(holdfast_sim_parts STATIC ${sources} ${CMAKE_CURRENT_LIST_DIR}/../support/fake_network.cc
-  ${CMAKE_CURRENT_LIST_DIR}/../support/history.cc)
+add_library(holdfast_sim_parts STATIC ${sources} ${CMAKE_CURRENT_LIST_DIR}/../support/certificates.cc
+  ${CMAKE_CURRENT_LIST_DIR}/../support/child_process.cc
+  ${CMAKE_CURRENT_LIST_DIR}/../support/fake_network.cc
+  ${CMAKE_CURRENT_LIST_DIR}/../support/history.cc ${CMAKE_CURRENT_LIST_DIR}/../support/socket.cc)
 target_link_libraries(holdfast_sim_parts PUBLIC holdfast_proxy)
 target_include_directories(holdfast_sim_parts PUBLIC ${CMAKE_SOURCE_DIR})
 target_compile_options(holdfast_sim_parts PRIVATE $<$<CONFIG:Release>:-O2>)
@@ -14,6 +16,8 @@ target_link_libraries(holdfast_sim PRIVATE holdfast_sim_parts)
 add_test(NAME sim COMMAND holdfast_sim --seconds ${HOLDFAST_SIM_SECONDS})
 math(EXPR sim_timeout "${HOLDFAST_SIM_SECONDS} + 60")
 set_tests_properties(sim PROPERTIES LABELS sim TIMEOUT ${sim_timeout})
+add_test(NAME sim.tls COMMAND holdfast_sim --tls --seconds ${HOLDFAST_SIM_SECONDS})
+set_tests_properties(sim.tls PROPERTIES LABELS sim TIMEOUT ${sim_timeout})
 
 add_executable(unit_sim ${CMAKE_CURRENT_LIST_DIR}/sim_test.cc $<TARGET_OBJECTS:holdfast_test_main>)
 target_link_libraries(unit_sim PRIVATE holdfast_sim_parts)
