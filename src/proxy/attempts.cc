@@ -243,17 +243,71 @@ runtime::Task<void> Attempts::attempt(Attempt& attempt) {
 
 /// A connection, of its own if `fresh`.
 runtime::Task<void> Attempts::connect(Attempt& attempt, bool fresh) {
-  const std::optional<Duration> patience = route_.config->timeout.connect;
+  std::optional<Duration> patience = route_.config->timeout.connect;
   TimePoint deadline = deadline_of(attempt);
   if (!clocks_started_at_) {
     // The clocks do not run yet, but nobody waits for a place in the pool for ever.
     deadline = std::min(deadline, policy::deadline_after(now(), route_.config->timeout.total));
   }
-  Result<Lease> lease = co_await attempt.pool->acquire(fresh, patience, deadline);
-  if (lease) {
-    attempt.lease = std::move(*lease);
+  while (!attempt.error && !attempt.lease) {
+    if (attempt.pool->endpoint().endpoint.is_named()) {
+      const TimePoint asked = now();
+      const TimePoint answer_by = std::min(deadline, policy::deadline_after(asked, patience));
+      co_await find_address(attempt, answer_by);
+      if (attempt.error) co_return;
+      if (patience) *patience -= std::min(*patience, now() - asked);
+    }
+    const PoolPin rival(attempt.cluster().rival_of(*attempt.pool.get()));
+    EndpointPool* const other = rival.get();
+    Result<Lease> lease = co_await attempt.pool->acquire(fresh, patience, deadline, other);
+    if (!lease) {
+      attempt.error = std::move(lease.error());
+    } else if (!*lease) {
+      pick_again(attempt);
+    } else {
+      attempt.lease = std::move(*lease);
+      attempt.pool = PoolPin(attempt.lease.pool());
+      endpoint_ = attempt.pool;
+    }
+  }
+}
+
+/// The attempt's endpoint is a host name's: one of its addresses. Waits for the look-up if there is
+/// none yet; or for half of the time if what is known is stale.
+runtime::Task<void> Attempts::find_address(Attempt& attempt, TimePoint deadline) {
+  ClusterNames& names = attempt.cluster().names();
+  names.refresh();
+  while (!attempt.error) {
+    const PoolPin pool = attempt.pool;
+    const net::Endpoint& endpoint = pool->endpoint().endpoint;
+    if (!endpoint.is_named()) co_return;
+    if (pool->is_resolved()) {
+      if (!names.is_stale(endpoint)) co_return;
+      const TimePoint half =
+          deadline == never ? never : now() + policy::time_left(deadline, now()) / 2;
+      Result<void> ignored = co_await names.wait_for_answer(endpoint, half);
+      pick_again(attempt);
+      co_return;
+    }
+    Result<void> found = co_await names.wait_for_answer(endpoint, deadline);
+    if (!found) {
+      attempt.error = std::move(found.error());
+      co_return;
+    }
+    pick_again(attempt);
+    // What began before a reload does not see the addresses that were found after it.
+    if (attempt.pool.get() == pool.get()) pool->use_address(names.addresses(endpoint).front());
+  }
+}
+
+/// The list of endpoints has changed while the attempt waited.
+void Attempts::pick_again(Attempt& attempt) {
+  attempt.pool = PoolPin(attempt.cluster().pick(tried_, services_.context.rng));
+  if (attempt.pool) {
+    endpoint_ = attempt.pool;
   } else {
-    attempt.error = std::move(lease.error());
+    attempt.error =
+        Error{ErrorType::destination_unavailable, "no endpoint of the upstream is in service"};
   }
 }
 

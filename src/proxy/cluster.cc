@@ -1,6 +1,8 @@
 #include "holdfast/proxy/cluster.h"
 
 #include <algorithm>
+#include <tuple>
+
 namespace holdfast::proxy {
 
 Cluster::Cluster(const UpstreamConfig& config, Services& services, const Cluster* previous)
@@ -8,6 +10,7 @@ Cluster::Cluster(const UpstreamConfig& config, Services& services, const Cluster
       services_(services),
       shared_(services.upstreams.find(config.name)),
       shared_endpoints_(shared_->endpoints()),
+      names_(config, shared_endpoints_, services.context, services.resolver),
       slot_(services.observer.upstream_slot(config.name)),
       balancer_(config.balance) {
   const std::shared_ptr<const EndpointMembers> members = shared_endpoints_.members();
@@ -22,12 +25,11 @@ void Cluster::follow(const EndpointMembers& members, const Pools& before) {
   for (const EndpointMember& member : members.list) {
     const auto* kept = find(before, member.shared->key());
     if (kept != nullptr && (*kept)->fits(member.config)) {
-      (*kept)->reconfigure(member, config_.pool, config_.dns_refresh);
+      (*kept)->reconfigure(member, config_.pool);
       next.push_back(*kept);
     } else {
-      next.push_back(std::make_shared<EndpointPool>(member, config_.pool, config_.dns_refresh,
-                                                    shared_, services_.context, services_.connector,
-                                                    services_.resolver));
+      next.push_back(std::make_shared<EndpointPool>(member, config_.pool, shared_,
+                                                    services_.context, services_.connector));
     }
     loads_.push_back({.weight = member.config.weight});
   }
@@ -52,6 +54,7 @@ void Cluster::catch_up() {
 }
 
 EndpointPool* Cluster::pick(std::span<const PoolPin> tried, Rng& rng) {
+  names_.refresh();
   if (shared_endpoints_.version() != version_) catch_up();
   const bool calm = shared_endpoints_.calm();
   if (calm && endpoints_.size() == 1) return endpoints_.front().get();
@@ -66,7 +69,32 @@ EndpointPool* Cluster::pick(std::span<const PoolPin> tried, Rng& rng) {
     load.share = calm ? 100 : shared_endpoints_.share(pool.shared(), now);
   }
   const int chosen = balancer_.pick(loads_, rng);
-  return chosen < 0 ? nullptr : endpoints_[static_cast<std::size_t>(chosen)].get();
+  if (chosen < 0) return nullptr;
+  EndpointPool* const pool = endpoints_[static_cast<std::size_t>(chosen)].get();
+  if (!pool->lost_lately()) return pool;
+  EndpointPool* const rival = rival_of(*pool);
+  return rival != nullptr && !rival->lost_lately() ? rival : pool;
+}
+
+EndpointPool* Cluster::rival_of(const EndpointPool& pool) const {
+  const net::Endpoint& endpoint = pool.endpoint().endpoint;
+  if (!endpoint.is_named() || !pool.is_resolved()) return nullptr;
+  const auto same_family = [&](const EndpointPool& other) {
+    return other.address().family() == pool.address().family();
+  };
+  EndpointPool* best = nullptr;
+  for (const auto& other : endpoints_) {
+    const net::Endpoint& its = other->endpoint().endpoint;
+    if (other.get() == &pool || !other->is_resolved()) continue;
+    if (its.host != endpoint.host || its.port != endpoint.port || !its.is_named()) continue;
+    if (its.scheme != endpoint.scheme) continue;
+    if (!shared_endpoints_.available(other->shared())) continue;
+    const auto rank = [&](const EndpointPool& one) {
+      return std::tuple(one.lost_lately(), same_family(one), one.in_flight());
+    };
+    if (best == nullptr || rank(*other) < rank(*best)) best = other.get();
+  }
+  return best;
 }
 
 const std::shared_ptr<EndpointPool>* Cluster::find(const Pools& pools, std::string_view endpoint) {

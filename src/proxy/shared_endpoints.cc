@@ -63,10 +63,20 @@ void SharedEndpoints::resolved(std::string_view endpoint,
       return one.endpoint.is_named() && one.endpoint.text() == endpoint;
     });
     if (!configured) return;
-    resolved_[std::string(endpoint)] = addresses;
+    Resolved& known = resolved_[std::string(endpoint)];
+    known.at = now;
+    // A name server may give the same list in another order each time.
+    if (std::ranges::is_permutation(known.addresses, addresses)) return;
+    known.addresses = addresses;
     rebuild(now, changes);
   }
   tell(changes);
+}
+
+std::optional<SharedEndpoints::Resolved> SharedEndpoints::known(std::string_view endpoint) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = resolved_.find(endpoint);
+  return found == resolved_.end() ? std::nullopt : std::optional(found->second);
 }
 
 /// The list anew, of what is configured and what was found for its names.
@@ -92,10 +102,10 @@ void SharedEndpoints::rebuild(TimePoint now, Changes& changes) {
   };
   for (const EndpointConfig& config : configured_) {
     const auto found = resolved_.find(config.endpoint.text());
-    if (found == resolved_.end() || found->second.empty()) {
+    if (found == resolved_.end() || found->second.addresses.empty()) {
       add(config, std::nullopt);
     } else {
-      for (const net::Address& address : found->second) add(config, address);
+      for (const net::Address& address : found->second.addresses) add(config, address);
     }
   }
   members_ = std::move(next);

@@ -4,15 +4,15 @@
 #include <utility>
 
 #include "holdfast/base/assert.h"
+#include "holdfast/net/happy_eyeballs.h"
 #include "holdfast/net/tls.h"
 #include "holdfast/policy/timeout.h"
 
 namespace holdfast::proxy {
 namespace {
 
-/// How long a background look-up may take, and how soon one that failed is tried again.
-constexpr Duration look_up_patience = std::chrono::seconds(5);
-constexpr Duration look_up_pause = std::chrono::seconds(1);
+/// How long the loser of a race is not taken where the winner can be.
+constexpr Duration race_memory = std::chrono::seconds(30);
 
 /// A place for a connection that has been taken and not used yet.
 class Place {
@@ -125,39 +125,19 @@ struct EndpointPool::Waiter {
   std::unique_ptr<UpstreamConnection> handed;
 };
 
-/// A request that waits for the first answer of a look-up.
-class EndpointPool::AddressWait {
- public:
-  AddressWait(EndpointPool& pool, runtime::DeferredSignal& signal) : pool_(pool), signal_(signal) {
-    pool_.waiting_for_addresses_.push_back(&signal_);
-  }
-  AddressWait(const AddressWait&) = delete;
-  AddressWait& operator=(const AddressWait&) = delete;
-  ~AddressWait() { std::erase(pool_.waiting_for_addresses_, &signal_); }
-
- private:
-  EndpointPool& pool_;
-  runtime::DeferredSignal& signal_;
-};
-
 EndpointPool::EndpointPool(const EndpointMember& member, const PoolOptions& options,
-                           Duration dns_refresh, std::shared_ptr<SharedUpstream> shared,
-                           runtime::Context& context, net::Connector& connector,
-                           net::Resolver& resolver)
+                           std::shared_ptr<SharedUpstream> shared, runtime::Context& context,
+                           net::Connector& connector)
     : endpoint_(member.config),
       member_(member.shared),
       options_(options),
-      dns_refresh_(dns_refresh),
       shared_(std::move(shared)),
       context_(context),
       connector_(connector),
-      resolver_(resolver),
       graveyard_(std::make_unique<Graveyard>(context)),
       self_(std::make_shared<EndpointPool*>(this)),
       relief_asked_(std::make_shared<std::atomic<bool>>(false)) {
-  const auto& address = member.address ? member.address : endpoint_.endpoint.address;
-  if (address) addresses_.push_back(*address);
-  looks_up_ = !address;
+  address_ = member.address ? member.address : endpoint_.endpoint.address;
   shared_->on_pressure(this, [post = context_.post, pool = self_, asked = relief_asked_] {
     if (asked->exchange(true)) return;  // once is enough until it was done
     post([pool, asked] {
@@ -182,12 +162,10 @@ bool EndpointPool::fits(const EndpointConfig& endpoint) const {
   return mine->current()->options() == other->current()->options();
 }
 
-void EndpointPool::reconfigure(const EndpointMember& member, const PoolOptions& options,
-                               Duration dns_refresh) {
+void EndpointPool::reconfigure(const EndpointMember& member, const PoolOptions& options) {
   endpoint_.weight = member.config.weight;
   endpoint_.credentials = member.config.credentials;
   options_ = options;
-  dns_refresh_ = dns_refresh;
 }
 
 void EndpointPool::retire() {
@@ -228,7 +206,9 @@ Lease EndpointPool::take_idle(bool certain) {
 
 runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh,
                                                    std::optional<Duration> connect_timeout,
-                                                   TimePoint deadline) {
+                                                   TimePoint deadline, EndpointPool* rival) {
+  HOLDFAST_ASSERT(is_resolved());
+  const bool had_left = retired_;
   if (!fresh) {
     Lease idle = take_idle(false);
     if (idle) co_return Result<Lease>(std::move(idle));
@@ -242,9 +222,11 @@ runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh,
     handed.reset();
   }
   Place place(*shared_);
+  if (retired_ && !had_left) co_return Result<Lease>(Lease());
   const TimePoint connect_deadline =
       std::min(deadline, policy::deadline_after(context_.now(), connect_timeout));
-  Result<std::unique_ptr<net::Stream>> stream = co_await open(connect_deadline);
+  EndpointPool* winner = this;
+  Result<std::unique_ptr<net::Stream>> stream = co_await open(connect_deadline, rival, winner);
   if (!stream) {
     if (connect_deadline == deadline && context_.now() >= deadline) {
       co_return unexpected(Error{ErrorType::http_response_timeout,
@@ -253,7 +235,7 @@ runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh,
     co_return unexpected(std::move(stream.error()));
   }
   place.keep();
-  co_return Result<Lease>(lease(std::make_unique<UpstreamConnection>(std::move(*stream))));
+  co_return winner->lease(std::make_unique<UpstreamConnection>(std::move(*stream)));
 }
 
 runtime::Task<Result<void>> EndpointPool::wait_for_place(
@@ -278,70 +260,32 @@ runtime::Task<Result<void>> EndpointPool::wait_for_place(
   co_return Result<void>();
 }
 
-/// Ready for a request: TLS is a part of the connect, which no byte of a request has preceded.
-runtime::Task<Result<std::unique_ptr<net::Stream>>> EndpointPool::open(TimePoint deadline) {
-  if (endpoint_.credentials == nullptr) co_return co_await connect(deadline);
-  Result<std::unique_ptr<net::Stream>> plain = co_await connect(deadline);
-  if (!plain) co_return unexpected(std::move(plain.error()));
-  const std::shared_ptr<const net::TlsClientContext> tls = endpoint_.credentials->current();
-  co_return co_await net::tls_connect(*plain, *tls, endpoint_.endpoint.host, deadline, context_,
-                                      &sessions_);
+/// Ready for a request: TLS, with whoever has won, is a part of the connect, which no byte of a
+/// request has preceded.
+runtime::Task<Result<std::unique_ptr<net::Stream>>> EndpointPool::open(TimePoint deadline,
+                                                                       EndpointPool* rival,
+                                                                       EndpointPool*& winner) {
+  Result<std::unique_ptr<net::Stream>> plain = co_await connect(deadline, rival, winner);
+  if (!plain || winner->endpoint_.credentials == nullptr) co_return std::move(plain);
+  const std::shared_ptr<const net::TlsClientContext> tls = winner->endpoint_.credentials->current();
+  const std::string& host = winner->endpoint_.endpoint.host;
+  net::TlsSessions* const sessions = &winner->sessions_;
+  co_return co_await net::tls_connect(*plain, *tls, host, deadline, context_, sessions);
 }
 
-runtime::Task<Result<std::unique_ptr<net::Stream>>> EndpointPool::connect(TimePoint deadline) {
-  if (looks_up_ && context_.now() >= addresses_good_until_ && background_.empty()) {
-    background_.spawn(look_up());
+/// The place of this pool's connection is the rival's as well: they are of one upstream.
+runtime::Task<Result<std::unique_ptr<net::Stream>>> EndpointPool::connect(TimePoint deadline,
+                                                                          EndpointPool* rival,
+                                                                          EndpointPool*& winner) {
+  if (rival == nullptr) co_return co_await connector_.connect(*address_, deadline);
+  Result<net::RaceResult> won =
+      co_await net::connect_to_either(connector_, context_, *address_, *rival->address_, deadline);
+  if (!won) co_return unexpected(std::move(won.error()));
+  if (won->second_won) {
+    lost_until_ = after(context_.now(), race_memory);
+    winner = rival;
   }
-  if (addresses_.empty()) {
-    Result<void> found = co_await wait_for_addresses(deadline);
-    if (!found) co_return unexpected(std::move(found.error()));
-  }
-  // A copy, for a refresh may replace the list meanwhile. Each address gets its share of the time,
-  // so that one that swallows packets does not use up the turn of those behind it.
-  const std::vector<net::Address> addresses = addresses_;
-  std::size_t left = addresses.size();
-  for (const net::Address& address : addresses) {
-    const TimePoint now = context_.now();
-    const TimePoint turn =
-        deadline == never ? never : now + policy::time_left(deadline, now) / static_cast<int>(left);
-    --left;
-    Result<std::unique_ptr<net::Stream>> stream = co_await connector_.connect(address, turn);
-    if (stream || left == 0) co_return std::move(stream);
-  }
-  co_return unexpected(Error{ErrorType::dns_error, "the name has no address"});
-}
-
-/// One look-up at a time, with a patience of its own: a name server slower than a request's connect
-/// time-out still gives the next request its answer. A failure keeps the last good one.
-runtime::Task<void> EndpointPool::look_up() {
-  const net::Endpoint& endpoint = endpoint_.endpoint;
-  const TimePoint deadline = context_.now() + look_up_patience;
-  Result<std::vector<net::Address>> found =
-      co_await resolver_.resolve(endpoint.host, endpoint.port, deadline);
-  if (found) {
-    addresses_ = std::move(*found);
-    addresses_good_until_ = context_.now() + dns_refresh_;
-  } else {
-    look_up_error_ = std::move(found.error());
-    addresses_good_until_ = context_.now() + std::min(look_up_pause, dns_refresh_);
-  }
-  ++look_ups_;
-  for (runtime::DeferredSignal* waiting : waiting_for_addresses_) waiting->notify(context_.now());
-}
-
-runtime::Task<Result<void>> EndpointPool::wait_for_addresses(TimePoint deadline) {
-  runtime::DeferredSignal looked_up(context_.timers);
-  const AddressWait registered(*this, looked_up);
-  const std::uint64_t before = look_ups_;
-  while (addresses_.empty() && !background_.empty() && look_ups_ == before) {
-    const bool in_time = co_await runtime::wait_for(looked_up.signal(), context_.timers, deadline);
-    if (!in_time) {
-      co_return unexpected(
-          Error{ErrorType::dns_timeout, "the name could not be looked up in time"});
-    }
-  }
-  if (addresses_.empty()) co_return unexpected(look_up_error_);
-  co_return Result<void>();
+  co_return std::move(won->stream);
 }
 
 runtime::Task<void> EndpointPool::watch_idle(UpstreamConnection& connection) {

@@ -1,5 +1,7 @@
 // Host names of upstreams, against a DNS server of the test's own: the whole program moves into
 // network and mount namespaces in which that one is asked.
+#include <set>
+
 #include "tests/support/keyed_setup.h"
 #include "tests/support/name_server.h"
 #include "tests/support/private_machine.h"
@@ -125,8 +127,7 @@ TEST_CASE("the last good answer is used while no other comes, in whichever way i
   const std::string name = "app.test";
   names.answer(name, {"127.0.0.1"});
   const ScriptedUpstream app(reply(200, "found"));
-  const Holdfast holdfast(
-      upstream("app", at(name, app), "dns_refresh = \"10ms\"\npool = { max_requests = 1 }"));
+  const Holdfast holdfast(upstream("app", at(name, app), "dns_refresh = \"10ms\""));
   CHECK(holdfast.get("/app").status == 200);
   for (const std::string how : {"NXDOMAIN", "SERVFAIL", "silence"}) {
     CAPTURE(how);
@@ -139,4 +140,43 @@ TEST_CASE("the last good answer is used while no other comes, in whichever way i
       return names.questions(name) > before + 2;
     }));
   }
+}
+
+TEST_CASE(
+    "each address of a name is an endpoint, and traffic moves with its addresses: none fails") {
+  if (no_machine()) return;
+  NameServer names;
+  ScriptedUpstream first(reply(200, "first"));
+  const std::string port = ":" + port_of(first);
+  ScriptedUpstream second(reply(200, "second"), BodyReading::first, "127.0.0.2" + port);
+  ScriptedUpstream third(reply(200, "third"), BodyReading::first, "127.0.0.3" + port);
+  names.answer("app.test", {"127.0.0.1", "127.0.0.2"});
+  const Holdfast holdfast(upstream("app", at("app.test", first), "dns_refresh = \"20ms\""));
+  const auto seen = [&](int requests) {
+    std::set<std::string> bodies;
+    for (int i = 0; i < requests; ++i) {
+      const Response response = holdfast.get("/app");
+      REQUIRE(response.status == 200);
+      bodies.insert(response.body);
+    }
+    return bodies;
+  };
+  CHECK(seen(50) == std::set<std::string>{"first", "second"});
+  CHECK(holdfast.metric("holdfast_upstream_endpoints",
+                        {{"upstream", "app"}, {"state", "healthy"}}) == 2);
+  names.answer("app.test", {"127.0.0.3"});
+  CHECK(eventually([&] { return seen(10) == std::set<std::string>{"third"}; }));
+  names.answer("app.test", {"127.0.0.2", "127.0.0.1"});
+  CHECK(eventually([&] { return seen(10) == std::set<std::string>{"first", "second"}; }));
+}
+
+TEST_CASE("of both families the one that answers is used, for a POST as well") {
+  if (no_machine()) return;
+  NameServer names;
+  names.answer("app.test", {"127.0.0.1", "::1"});
+  ScriptedUpstream app(reply(200, "found"));  // on 127.0.0.1 alone
+  const Holdfast holdfast(upstream("app", at("app.test", app)));
+  for (int i = 0; i < 20; ++i) CHECK(holdfast.post("/app", "x").status == 200);
+  CHECK(holdfast.metric("http_client_requests_total", {{"host", "app"}, {"status", "200"}}) == 20);
+  CHECK(app.connection_count() <= 2);
 }

@@ -14,12 +14,11 @@ constexpr Duration cut_patience = 8 * store_timeout;
 }  // namespace
 
 struct Replica::Worker {
-  Worker(runtime::Context& context, std::unique_ptr<NameServer::Reach> network, TlsLinks* tls,
+  Worker(runtime::Context& context, NameServer::Reach& reach, TlsLinks* tls,
          proxy::SharedUpstreams& upstreams, proxy::KeyBoard& board, Monitor& monitor,
          std::unique_ptr<store::Store> opened, std::string name)
-      : reach(std::move(network)),
-        secure(tls != nullptr ? std::make_unique<TlsReach>(*reach, *tls) : nullptr),
-        services{context, connector(), *reach, monitor, upstreams, {}},
+      : secure(tls != nullptr ? std::make_unique<TlsReach>(reach, *tls) : nullptr),
+        services{context, connector(reach), reach, monitor, upstreams, {}},
         proxy(services),
         store(std::move(opened)),
         executions(services, *store, board, std::move(name)),
@@ -27,12 +26,11 @@ struct Replica::Worker {
     services.executions = &executions;
   }
 
-  net::Connector& connector() {
+  net::Connector& connector(NameServer::Reach& reach) {
     if (secure) return *secure;
-    return *reach;
+    return reach;
   }
 
-  std::unique_ptr<NameServer::Reach> reach;
   std::unique_ptr<TlsReach> secure;
   proxy::Services services;
   proxy::Proxy proxy;
@@ -77,6 +75,7 @@ struct Replica::Process {
   std::shared_ptr<bool> alive = std::make_shared<bool>(true);
   proxy::SharedUpstreams upstreams;
   proxy::KeyBoard board;
+  std::unique_ptr<NameServer::Reach> reach;
   std::vector<std::unique_ptr<Worker>> workers;
   std::map<std::string, std::optional<std::uint64_t>> bounds;  // the widest there was
   bool draining = false;
@@ -101,9 +100,10 @@ void Replica::start() {
   const std::string name = name_ + "." + std::to_string(++starts_);
   ledger_.note(name + " starts");
   process_ = std::make_unique<Process>(world_, names_, scenario_, ledger_, name);
+  process_->reach = names_.open(name);  // what one worker is told of a name, all of them know
   for (std::size_t i = 0; i < scenario_.workers; ++i) {
     process_->workers.push_back(std::make_unique<Worker>(
-        process_->context, names_.open(name), tls_, process_->upstreams, process_->board,
+        process_->context, *process_->reach, tls_, process_->upstreams, process_->board,
         process_->monitor, store_.open(number_), name + "-w" + std::to_string(i)));
   }
   process_->adopt(scenario_.config, tls_ != nullptr);

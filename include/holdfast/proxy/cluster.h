@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "holdfast/policy/balancer.h"
+#include "holdfast/proxy/cluster_names.h"
 #include "holdfast/proxy/config.h"
 #include "holdfast/proxy/downstream.h"
 #include "holdfast/proxy/observer.h"
@@ -48,6 +49,11 @@ class Cluster {
   /// service. Who goes on speaking of it, once others may have run, holds a PoolPin.
   EndpointPool* pick(std::span<const PoolPin> tried, Rng& rng);
 
+  /// Another address of the same name, to connect to beside it (rather one of the other family,
+  /// then one with less to do); nullptr: there is none in service.
+  EndpointPool* rival_of(const EndpointPool& pool) const;
+  ClusterNames& names() { return names_; }
+
   const UpstreamConfig& config() const { return config_; }
   SharedUpstream& shared() const { return *shared_; }
   Slot slot() const { return slot_; }
@@ -67,6 +73,7 @@ class Cluster {
   Services& services_;
   std::shared_ptr<SharedUpstream> shared_;
   SharedEndpoints& shared_endpoints_;
+  ClusterNames names_;
   Slot slot_;
   policy::Balancer balancer_;
   std::uint64_t version_ = 0;        // of the list

@@ -109,10 +109,16 @@ class SharedEndpoints {
   /// one, with the sum of their weights.
   void configure(const UpstreamConfig& config, TimePoint now);
   /// The addresses of a named endpoint (its Endpoint::text()), which take the place of those it
-  /// had; without any it is one endpoint that knows no address. Nothing happens to a name that is
-  /// not configured (any more).
+  /// had; without any it is one endpoint that knows no address. The order says nothing. Nothing
+  /// happens to a name that is not configured (any more).
   void resolved(std::string_view endpoint, const std::vector<net::Address>& addresses,
                 TimePoint now);
+  struct Resolved {
+    std::vector<net::Address> addresses;
+    TimePoint at{};
+  };
+  /// What was told of a name last, by any worker.
+  std::optional<Resolved> known(std::string_view endpoint) const;
   /// Grows with each change of the list.
   std::uint64_t version() const { return version_.load(std::memory_order_acquire); }
   std::shared_ptr<const EndpointMembers> members() const;
@@ -161,7 +167,7 @@ class SharedEndpoints {
   mutable std::mutex mutex_;
   policy::OutlierOptions outlier_;
   std::vector<EndpointConfig> configured_;
-  std::map<std::string, std::vector<net::Address>, std::less<>> resolved_;
+  std::map<std::string, Resolved, std::less<>> resolved_;
   std::shared_ptr<const EndpointMembers> members_;
   std::uint64_t configuration_ = 0;
   std::atomic<std::uint64_t> version_{0};

@@ -30,7 +30,6 @@
 #include "holdfast/proxy/config.h"
 #include "holdfast/proxy/shared_upstream.h"
 #include "holdfast/runtime/context.h"
-#include "holdfast/runtime/scope.h"
 #include "holdfast/runtime/task.h"
 
 namespace holdfast::proxy {
@@ -66,6 +65,8 @@ class Lease {
   explicit operator bool() const { return connection_ != nullptr; }
   UpstreamConnection& operator*() const { return *connection_; }
   UpstreamConnection* operator->() const { return connection_.get(); }
+  /// Whose connection it is. REQUIRES: not empty.
+  EndpointPool* pool() const { return pool_; }
 
   /// The answer has been read to its end: the connection is about to come back or to close, and
   /// whoever needs its place may queue for it.
@@ -85,19 +86,22 @@ class Lease {
 
 class EndpointPool {
  public:
-  EndpointPool(const EndpointMember& member, const PoolOptions& options, Duration dns_refresh,
+  EndpointPool(const EndpointMember& member, const PoolOptions& options,
                std::shared_ptr<SharedUpstream> shared, runtime::Context& context,
-               net::Connector& connector, net::Resolver& resolver);
+               net::Connector& connector);
   ~EndpointPool();
   EndpointPool(const EndpointPool&) = delete;
   EndpointPool& operator=(const EndpointPool&) = delete;
 
   /// A connection: an idle one, or a new one when there is none or `fresh` is asked for. The
-  /// connect (look-up and TLS included) ends by `connect_timeout`; all of it, waiting for a place
-  /// too, by `deadline`. Errors: those of Connector, Resolver and tls_connect(),
-  /// connection_limit_reached, http_response_timeout (the deadline).
+  /// connect (TLS included) ends by `connect_timeout`; all of it, waiting for a place too, by
+  /// `deadline`. With a `rival`, another address of the same name, the connection is the one of the
+  /// two that is made first (net/happy_eyeballs.h): the lease says whose. An empty lease: the
+  /// endpoint has left while the caller stood in line, who picks another. Errors: those of
+  /// Connector and tls_connect(), connection_limit_reached, http_response_timeout (the deadline).
+  /// REQUIRES: is_resolved().
   runtime::Task<Result<Lease>> acquire(bool fresh, std::optional<Duration> connect_timeout,
-                                       TimePoint deadline);
+                                       TimePoint deadline, EndpointPool* rival = nullptr);
 
   /// An idle connection that looks alive, at once, or an empty lease. `certain` asks the kernel
   /// whether the peer has just closed it: for a request that must not be sent twice.
@@ -107,7 +111,16 @@ class EndpointPool {
   /// REQUIRES: it is the same endpoint.
   bool fits(const EndpointConfig& endpoint) const;
   /// New options after a reload. REQUIRES: it fits().
-  void reconfigure(const EndpointMember& member, const PoolOptions& options, Duration dns_refresh);
+  void reconfigure(const EndpointMember& member, const PoolOptions& options);
+  /// False for a name that no address is known of. Once it is, each address has a pool of its own;
+  /// use_address() is for who began before and does not see those.
+  bool is_resolved() const { return address_.has_value(); }
+  void use_address(const net::Address& address) { address_ = address; }
+  /// True if another address of its name was connected to instead of it a short while ago, for it
+  /// failed or was slow (RFC 8305 §4): that one is to be taken at once.
+  bool lost_lately() const { return lost_until_ > context_.now(); }
+  /// REQUIRES: is_resolved().
+  const net::Address& address() const { return *address_; }
   /// The endpoint left the configuration: idle connections close, nothing goes back to the pool.
   void retire();
   /// Closes the connection that has been idle longest; false if there is none.
@@ -128,14 +141,14 @@ class EndpointPool {
   friend class UpstreamConnection;
   struct Waiter;
   class Graveyard;
-  class AddressWait;
 
   runtime::Task<Result<void>> wait_for_place(TimePoint deadline,
                                              std::unique_ptr<UpstreamConnection>& handed);
-  runtime::Task<Result<std::unique_ptr<net::Stream>>> open(TimePoint deadline);
-  runtime::Task<Result<std::unique_ptr<net::Stream>>> connect(TimePoint deadline);
-  runtime::Task<void> look_up();
-  runtime::Task<Result<void>> wait_for_addresses(TimePoint deadline);
+  runtime::Task<Result<std::unique_ptr<net::Stream>>> open(TimePoint deadline, EndpointPool* rival,
+                                                           EndpointPool*& winner);
+  runtime::Task<Result<std::unique_ptr<net::Stream>>> connect(TimePoint deadline,
+                                                              EndpointPool* rival,
+                                                              EndpointPool*& winner);
   runtime::Task<void> watch_idle(UpstreamConnection& connection);
 
   Lease lease(std::unique_ptr<UpstreamConnection> connection);
@@ -149,11 +162,9 @@ class EndpointPool {
   EndpointConfig endpoint_;
   const std::shared_ptr<SharedEndpoint> member_;
   PoolOptions options_;
-  Duration dns_refresh_;
   std::shared_ptr<SharedUpstream> shared_;
   runtime::Context& context_;
   net::Connector& connector_;
-  net::Resolver& resolver_;
 
   net::TlsSessions sessions_;  // before the connections, which leave them
   std::vector<std::unique_ptr<UpstreamConnection>> idle_;  // the last used is at the back
@@ -161,15 +172,9 @@ class EndpointPool {
   std::uint32_t in_flight_ = 0;
   std::uint32_t pins_ = 0;
   bool retired_ = false;
-  bool looks_up_ = false;  // its name, for nobody has told its address
-
-  std::vector<net::Address> addresses_;  // of a named endpoint; the last good answer
-  TimePoint addresses_good_until_{};
-  Error look_up_error_;
-  std::uint64_t look_ups_ = 0;
-  std::vector<runtime::DeferredSignal*> waiting_for_addresses_;
+  std::optional<net::Address> address_;
+  TimePoint lost_until_{};
   std::unique_ptr<Graveyard> graveyard_;
-  runtime::Scope background_;
   /// What other threads hold of this pool; nulled by the destructor, read on the loop only.
   std::shared_ptr<EndpointPool*> self_;
   std::shared_ptr<std::atomic<bool>> relief_asked_;

@@ -19,8 +19,8 @@ class PoolFixture {
     proxy::UpstreamConfig config = upstream_of("api", {std::move(url)});
     config.pool = options;
     shared = std::make_shared<proxy::SharedUpstream>(config);
-    pool = std::make_unique<EndpointPool>(shared->endpoints().members()->list[0], options, 30s,
-                                          shared, world.context(), network, network);
+    pool = std::make_unique<EndpointPool>(shared->endpoints().members()->list[0], options, shared,
+                                          world.context(), network);
   }
   ~PoolFixture() {
     waiting.clear();
@@ -249,8 +249,8 @@ TEST_CASE("who stops waiting at any moment gives the place to the next") {
 TEST_CASE("idle connections elsewhere are closed for who waits") {
   PoolFixture fixture(at_most(1));
   proxy::SharedEndpoints elsewhere(upstream_of("api", {"http://10.0.0.2:80"}), {});
-  EndpointPool other(elsewhere.members()->list[0], at_most(1), 30s, fixture.shared,
-                     fixture.world.context(), fixture.network, fixture.network);
+  EndpointPool other(elsewhere.members()->list[0], at_most(1), fixture.shared,
+                     fixture.world.context(), fixture.network);
   fixture.take().release();
   Task<Result<Lease>> task = other.acquire(false, 1s, never);
   task.start();
@@ -272,91 +272,6 @@ TEST_CASE("a connect that fails gives its place back") {
   fixture.world.pass(1s);
   CHECK(fixture.error_of(silent) == ErrorType::connection_timeout);
   CHECK(fixture.take());
-}
-
-constexpr const char* named = "http://api.test:80";
-
-LookUpOutcome found(const std::vector<const char*>& ips) {
-  LookUpOutcome outcome;
-  for (const char* ip : ips) outcome.addresses.push_back(*net::Address::from_ip(ip, 80));
-  return outcome;
-}
-
-TEST_CASE("a name is looked up once, for all who ask meanwhile, and again after dns_refresh") {
-  PoolFixture fixture({}, named);
-  LookUpOutcome slow = found({"10.0.0.1"});
-  slow.delay = 500ms;
-  fixture.network.script_name("api.test", slow);
-  fixture.network.script_name("api.test", found({"10.0.0.2"}));
-  auto& first = fixture.acquire();
-  auto& second = fixture.acquire();
-  fixture.world.pass(500ms);
-  REQUIRE(first.done());
-  REQUIRE(second.done());
-  CHECK(fixture.network.look_ups.size() == 1);
-  fixture.world.pass(30s);
-  // Who comes now does not wait for the new answer; who comes then has it.
-  Lease old = fixture.take(true);
-  CHECK(fixture.network.connects.back() == "10.0.0.1:80");
-  Lease fresh = fixture.take(true);
-  CHECK(fixture.network.connects.back() == "10.0.0.2:80");
-  CHECK(fixture.network.look_ups.size() == 2);
-}
-
-TEST_CASE("a look-up that fails keeps the last good answer, and is tried again a second later") {
-  PoolFixture fixture({}, named);
-  fixture.network.script_name("api.test", found({"10.0.0.1"}));
-  fixture.network.script_name("api.test", {});
-  fixture.network.script_name("api.test", found({"10.0.0.2"}));
-  Lease a = fixture.take(true);
-  fixture.world.pass(31s);
-  Lease b = fixture.take(true);
-  Lease c = fixture.take(true);
-  CHECK(fixture.network.look_ups.size() == 2);
-  CHECK(fixture.network.connects.back() == "10.0.0.1:80");
-  fixture.world.pass(1s);
-  Lease d = fixture.take(true);
-  Lease e = fixture.take(true);
-  CHECK(fixture.network.connects.back() == "10.0.0.2:80");
-}
-
-TEST_CASE("a name that is not known, or not in time") {
-  PoolFixture fixture({}, named);
-  CHECK(fixture.error_of(fixture.acquire()) == ErrorType::dns_error);
-  fixture.world.pass(1s);
-  LookUpOutcome slow = found({"10.0.0.1"});
-  slow.delay = 2s;
-  fixture.network.script_name("api.test", slow);
-  auto& impatient = fixture.acquire();
-  fixture.world.pass(1s);
-  CHECK(fixture.error_of(impatient) == ErrorType::dns_timeout);
-  // The look-up goes on, and its answer serves the next.
-  fixture.world.pass(1s);
-  CHECK(fixture.take());
-}
-
-TEST_CASE("several addresses are tried in order, each with its share of the time") {
-  PoolFixture fixture({}, named);
-  fixture.network.script_name("api.test", found({"10.0.0.1", "10.0.0.2", "10.0.0.3"}));
-  fixture.network.script("10.0.0.1:80", {ConnectOutcome::Kind::fail});
-  fixture.network.script("10.0.0.2:80", {ConnectOutcome::Kind::silence});
-  auto& task = fixture.acquire();
-  CHECK_FALSE(task.done());
-  fixture.world.pass(500ms);
-  REQUIRE(task.done());
-  CHECK(task.take());
-  CHECK(fixture.network.connects ==
-        std::vector<std::string>{"10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"});
-}
-
-TEST_CASE("when no address answers, the last one's failure is told") {
-  PoolFixture fixture({}, named);
-  fixture.network.script_name("api.test", found({"10.0.0.1", "10.0.0.2"}));
-  fixture.network.script("10.0.0.1:80", {ConnectOutcome::Kind::silence});
-  fixture.network.script("10.0.0.2:80", {ConnectOutcome::Kind::fail});
-  auto& task = fixture.acquire();
-  fixture.world.pass(1s);
-  CHECK(fixture.error_of(task) == ErrorType::connection_refused);
 }
 
 }  // namespace
