@@ -125,8 +125,11 @@ void print_route(Printer& printer, const Json& config, std::size_t index,
     if (route.contains(key)) printer.values(route[key], fmt::format("{}/{}", pointer, key), key);
   }
   if (upstream.empty()) return;  // it answers by itself
-  printer.values(config["upstream"][upstream]["breaker"],
-                 fmt::format("/upstream/{}/breaker", pointer_step(upstream)), "breaker");
+  const Json& its = config["upstream"][upstream];
+  for (const char* key : {"tls", "breaker", "outlier"}) {
+    if (!its.contains(key)) continue;
+    printer.values(its[key], fmt::format("/upstream/{}/{}", pointer_step(upstream), key), key);
+  }
   printer.values(route["fallback"], pointer + "/fallback", "fallback");
 }
 

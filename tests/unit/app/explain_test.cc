@@ -95,6 +95,19 @@ TEST_CASE("every value comes with the line that set it") {
   CHECK(says(text, "fallback[0].body = \"sorry\"", "f.toml:18"));
 }
 
+TEST_CASE("how the upstream is spoken to over TLS is told where it is") {
+  const std::string document =
+      "[upstream.app]\nendpoints = [\"https://10.0.0.5\"]\ntls = { server_name = \"pay.test\" }\n"
+      "[[route]]\nupstream = \"app\"\n";
+  const auto text = explain(load(document), "f.toml", {"GET", "/", {}, ""});
+  REQUIRE(text);
+  CHECK(says(*text, "tls.server_name = \"pay.test\"", "f.toml:3"));
+  CHECK(says(*text, "tls.verify = true", "default"));
+  CHECK(says(*text, "outlier.consecutive_failures = 5", "default"));
+  const auto plain = explained({"GET", "http://pay.local/v1/charges", {"X-Tier: gold"}, ""});
+  CHECK(plain.find("tls.") == std::string::npos);
+}
+
 TEST_CASE("the routes before say why they do not take it") {
   const std::string text = explained({"GET", "/v1/x", {"Host: pay.local"}, ""});
   CHECK(contains(text,

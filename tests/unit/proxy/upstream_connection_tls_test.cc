@@ -5,6 +5,7 @@
 
 #include "holdfast/proxy/upstream_connection.h"
 #include "tests/support/certificates.h"
+#include "tests/support/keyed_fixture.h"
 #include "tests/support/proxy_fixture.h"
 #include "tests/support/tls_peer.h"
 
@@ -216,6 +217,36 @@ TEST_CASE("a refusal behind the request's first byte is not taken for one before
   CHECK(body_of(client->received()).find("certificate required") != std::string::npos);
   CHECK(f.servers.size() == 1);
   CHECK(f.proxied.seen.retries.empty());
+}
+
+// The claim of a key is renewed between the handshake and the first byte: a refusal may come then.
+TEST_CASE("a refusal that comes before the first byte lets a keyed request go elsewhere") {
+  const auto credentials = std::make_shared<TlsClientCredentials>(make_context());
+  proxy::Config config = over_tls({"https://10.0.0.1:443", "https://10.0.0.2:443"}, credentials);
+  config.routes[0].idempotency = keyed_route().routes[0].idempotency;
+  config.routes[0].idempotency.lease = 1s;
+  std::vector<std::unique_ptr<TlsPeer>> servers;
+  KeyedFixture f(config);
+  f.network.script("10.0.0.1:443", {.delay = 600ms});
+  f.store.script(policy::Command::renew, ScriptedStore::late(1s));  // of the lease, as always
+  f.store.script(policy::Command::renew, ScriptedStore::late(50ms));
+  f.network.on_accept = [&](Peer& peer) {
+    TlsPeerOptions options;
+    if (servers.empty()) options.client_ca = authority().root();
+    servers.push_back(std::make_unique<TlsPeer>(peer.shared_from_this(), good(), options));
+    servers.back()->pause(false);
+  };
+  const auto client = f.client_sends(keyed_post());
+  f.world.pass(2s);
+  REQUIRE(servers.size() == 2);
+  CHECK(f.seen.attempts == std::vector<std::string>{"tls_alert_received"});
+  CHECK(f.seen.retries == std::vector<std::string>{"connect"});
+  CHECK(servers[0]->received().empty());
+  CHECK(count_of(servers[1]->received(), "POST / HTTP/1.1") == 1);
+  servers[1]->send(answer(201, "charged"));
+  f.world.settle();
+  CHECK(status_of(client->received()) == 201);
+  f.finish_keys();
 }
 
 TEST_CASE("a reload under other options makes another pool; under the same ones it is kept") {
