@@ -52,10 +52,10 @@ Json condition_names(const policy::ConditionSet& set) {
   return names;
 }
 
-/// REQUIRES: not client_cert, which is not in this version.
 std::string scope_text(const policy::ScopeSource& source) {
   if (source.kind == policy::ScopeSource::Kind::authorization) return "authorization";
   if (source.kind == policy::ScopeSource::Kind::none) return "none";
+  if (source.kind == policy::ScopeSource::Kind::client_cert) return "client_cert";
   return "header:" + source.header;
 }
 
@@ -175,7 +175,12 @@ Json admin_json(const proxy::AdminConfig& admin) {
 }
 
 Json listener_json(const proxy::ListenerConfig& listener) {
-  return {{"name", listener.name}, {"listen", listener.listen.text}, {"mode", "reverse"}};
+  Json json = {{"name", listener.name}, {"listen", listener.listen.text}, {"mode", "reverse"}};
+  if (listener.tls) {
+    json["tls"] = plain_table(
+        *listener.tls, [](auto& writer, auto& options) { server_tls_keys(writer, options); });
+  }
+  return json;
 }
 
 Json store_json(const store::StoreOptions& store) {

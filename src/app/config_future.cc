@@ -42,19 +42,6 @@ void check_count(Reader& keys, std::string_view key, Range range) {
   keys.count(key, value, range);
 }
 
-void check_certificate(Reader& keys) {
-  check_text(keys, "cert", some_text_rule);
-  check_text(keys, "key", some_text_rule);
-  if (keys.has("cert") != keys.has("key")) {
-    keys.error(keys.place(), R"("cert" and "key" need each other)");
-  }
-}
-
-void check_listener_tls(Reader& keys) {
-  check_certificate(keys);
-  check_text(keys, "client_ca", some_text_rule);
-}
-
 bool is_path(std::string_view text) {
   return text.starts_with('/');
 }
@@ -96,8 +83,6 @@ void refuse_listener_keys(Reader& listener) {
   std::vector<std::string> allow;
   listener.texts("allow", allow, some_text_rule);
   if (!allow.empty()) listener.refuse("allow");
-  listener.refuse("tls");
-  listener.table("tls", check_listener_tls);
 }
 
 bool refuse_upstream_keys(Reader& upstream) {

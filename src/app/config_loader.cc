@@ -143,7 +143,8 @@ class Loader {
   }
 
   void add_listener(Reader& keys) {
-    proxy::ListenerConfig listener = read_listener(keys, config_->listeners.size() + 1);
+    proxy::ListenerConfig listener =
+        read_listener(keys, config_->listeners.size() + 1, context_.folder);
     const Place place = place_of_name(keys.node());
     if (!context_.listeners.insert(listener.name).second) {
       diagnostics_.error(place,
@@ -185,7 +186,28 @@ class Loader {
     if (routes == nullptr) return;
     for (const Node& route : routes->items) {
       if (child(&route, "respond") != nullptr) continue;
-      check_idempotency(merge(inherited_by(route), policies_of(&route)), diagnostics_);
+      const Node merged = merge(inherited_by(route), policies_of(&route));
+      check_idempotency(merged, diagnostics_);
+      check_certificate_scope(route, child(&merged, "idempotency"));
+    }
+  }
+
+  /// Who is told apart by certificates must have one, wherever the route can be reached.
+  void check_certificate_scope(const Node& route, const Node* idempotency) {
+    const Node* enabled = child(idempotency, "enabled");
+    const Node* scope = child(idempotency, "scope");
+    if (enabled == nullptr || !enabled->boolean || scope == nullptr) return;
+    const auto source = std::ranges::find(scope->items, "client_cert", &Node::text);
+    if (source == scope->items.end()) return;
+    const Node* only = child(child(&route, "match"), "listener");
+    for (const proxy::ListenerConfig& listener : config_->listeners) {
+      if (listener.asks_for_certificates()) continue;
+      if (only != nullptr && only->text != listener.name) continue;
+      diagnostics_.error(source->place,
+                         fmt::format(R"(scope "client_cert" needs a "client_ca" in the "tls" of )"
+                                     "listener {}, where the route can be reached",
+                                     in_quotes(listener.name)));
+      return;
     }
   }
 

@@ -377,7 +377,7 @@ void Reader::scope(std::string_view key, std::vector<policy::ScopeSource>& field
     } else if (text == "none") {
       sources.push_back({Kind::none, ""});
     } else if (text == "client_cert") {
-      error(item->place, R"(scope "client_cert" is not in this version)");
+      sources.push_back({Kind::client_cert, ""});
     } else if (text.starts_with(header) && http::is_token(text.substr(header.size()))) {
       sources.push_back({Kind::header, to_lower(text.substr(header.size()))});
     } else {

@@ -1,6 +1,7 @@
 #include "holdfast/app/config_sections.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <utility>
@@ -105,8 +106,9 @@ void read_upstream_tls(Reader& keys, proxy::UpstreamConfig& upstream, LoadContex
     if (used) credentials = context.credentials.find(upstream.tls, &table);
   });
   if (used && !keys.has("tls")) credentials = context.credentials.find(upstream.tls, nullptr);
-  if (keys.has("tls") && !used && !upstream.endpoints.empty()) {
-    keys.error(keys.find("tls")->place, R"("tls" is only for endpoints that begin with https://)");
+  const Entry* tls = keys.find("tls");
+  if (tls != nullptr && !used && !upstream.endpoints.empty()) {
+    keys.error(tls->place, R"("tls" is only for endpoints that begin with https://)");
   }
   for (proxy::EndpointConfig& endpoint : upstream.endpoints) {
     if (is_https(endpoint)) endpoint.credentials = credentials;
@@ -183,12 +185,14 @@ void read_admin(Reader& keys, proxy::AdminConfig& admin) {
   for (std::string& host : admin.hosts) host = to_lower(proxy::host_of(host));
 }
 
-proxy::ListenerConfig read_listener(Reader& keys, std::size_t number) {
+proxy::ListenerConfig read_listener(Reader& keys, std::size_t number,
+                                    const std::filesystem::path& folder) {
   proxy::ListenerConfig listener;
   listener.name = fmt::format("listener-{}", number);
   listener.listen = *net::ListenAddress::parse(default_listen);
   keys.text("name", listener.name, name_rule);
   read_listen(keys, listener.listen);
+  keys.table("tls", [&](Reader& tls) { read_server_tls(tls, listener, folder); });
   refuse_listener_keys(keys);
   return listener;
 }

@@ -33,8 +33,9 @@ void read_tls(Reader& keys, store::StoreOptions& store, const std::filesystem::p
   });
   const auto url = store::parse_redis_url(store.url);
   const bool used = url && url->transport == store::RedisUrl::Transport::tls;
-  if (keys.has("tls") && url && !used) {
-    keys.error(keys.find("tls")->place, R"("tls" is only for a "url" that begins with rediss://)");
+  const Entry* tls = keys.find("tls");
+  if (tls != nullptr && url && !used) {
+    keys.error(tls->place, R"("tls" is only for a "url" that begins with rediss://)");
   }
 }
 

@@ -30,6 +30,21 @@ bool is_pair(const net::TlsClientOptions& tls) {
 
 }  // namespace
 
+void read_server_tls(Reader& keys, proxy::ListenerConfig& listener,
+                     const std::filesystem::path& folder) {
+  net::TlsServerOptions& tls = listener.tls.emplace();
+  server_tls_keys(keys, tls);
+  if (!keys.has("cert") || !keys.has("key")) {
+    keys.error(keys.place(), R"(a listener's "tls" needs "cert" and "key")");
+    return;
+  }
+  for (std::string* file : {&tls.cert, &tls.key, &tls.client_ca}) make_absolute(*file, folder);
+  if (tls.cert.empty() || tls.key.empty()) return;  // reported already
+  auto made = net::TlsServerContext::make(tls);
+  if (!made) return report(keys, made.error());
+  listener.credentials = std::make_shared<net::TlsServerCredentials>(std::move(*made));
+}
+
 void read_client_tls(Reader& keys, net::TlsClientOptions& tls,
                      const std::filesystem::path& folder) {
   client_tls_keys(keys, tls);

@@ -116,6 +116,12 @@ void WorkerMetrics::headers_dropped(std::uint32_t count) {
   cells_.dropped_headers.add(count);
 }
 
+void WorkerMetrics::handshake_failed(std::string_view listener, const Error& error) {
+  cells_.failed_handshakes.at(metrics_.listener_slot(listener), name(error.type)).add();
+  logger_.log(LogLevel::debug, "a TLS handshake failed",
+              {{"listener", listener}, {"reason", error.detail}});
+}
+
 void WorkerMetrics::keyed(Slot route, std::string_view outcome) {
   cells_.keys.outcomes.at(route, outcome).add();
 }
@@ -326,6 +332,16 @@ void tell_dropped(MetricsPage& page, const Scrape& scrape, std::uint64_t dropped
   page.counter(sum_cells(scrape.workers, &WorkerCells::dropped_headers));
 }
 
+void tell_handshakes(MetricsPage& page, const Scrape& scrape) {
+  const auto failed = sum_rows(scrape.workers, &WorkerCells::failed_handshakes);
+  const auto names = scrape.listener_names.all();
+  page.begin(MetricType::Counter, "holdfast_tls_handshakes_failed_total",
+             "Connections of clients that ended in their TLS handshake.");
+  for (const auto& [row, total] : failed) {
+    page.counter(total, {label("listener", names[row.first]), label("reason", row.second)});
+  }
+}
+
 void tell_config(MetricsPage& page, bool successful, double last_success,
                  std::uint64_t generation) {
   page.begin(MetricType::Gauge, "holdfast_config_last_reload_successful",
@@ -374,7 +390,7 @@ std::string Metrics::render() {
       upstreams.emplace_back(upstream_slot(gauges.name), std::move(gauges));
     }
   }
-  const Scrape scrape{workers_, routes_, upstreams_, upstreams};
+  const Scrape scrape{workers_, routes_, upstreams_, listeners_, upstreams};
 
   MetricsPage page;
   tell_requests(page, scrape);
@@ -387,6 +403,7 @@ std::string Metrics::render() {
     tell_store(page, store_kind_, store_provider_());
   }
   tell_dropped(page, scrape, log_dropped_provider_ ? log_dropped_provider_() : 0);
+  tell_handshakes(page, scrape);
 
   tell_config(page, last_reload_successful_.load(std::memory_order_relaxed),
               static_cast<double>(last_success_milliseconds_.load(std::memory_order_relaxed)) / 1e3,

@@ -325,7 +325,8 @@ void Server::put_into_use(Candidate& candidate, Then then) {
     for (const proxy::ListenerConfig& listener : candidate.loaded.config->listeners) {
       const auto opened = candidate.opened.find(identity(listener));
       const int descriptor = opened == candidate.opened.end() ? -1 : opened->second.descriptors[i];
-      update.listeners.push_back({identity(listener), listener.name, descriptor});
+      update.listeners.push_back(
+          {identity(listener), listener.name, descriptor, listener.credentials});
     }
     workers_[i]->update(std::move(update), [this, left, all_done] {
       loop_.post([this, left, all_done] {

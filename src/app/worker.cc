@@ -87,12 +87,17 @@ class Worker::Loop {
   void admit_waiting();
 
  private:
+  struct ListenerState {
+    std::string name;
+    std::shared_ptr<net::TlsServerCredentials> tls;
+  };
   struct Waiting {
     std::unique_ptr<net::Stream> stream;
-    const std::string& listener;
+    const ListenerState& listener;
   };
 
-  void accept(std::unique_ptr<net::Stream> stream, const std::string& listener);
+  void accept(std::unique_ptr<net::Stream> stream, const ListenerState& listener);
+  void serve(std::unique_ptr<net::Stream> stream, const ListenerState& listener);
   void connection_closed();
   void close_idle_soon();
   void open_store(store::StoreBackend& backend);
@@ -108,8 +113,8 @@ class Worker::Loop {
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<proxy::Executions> executions_;  // before those who wait for them
   // By a listener's identity, for good: connections outlive their listener, and a reload may give
-  // it another name.
-  std::map<std::string, std::string> listener_names_;
+  // it another name, or another certificate.
+  std::map<std::string, ListenerState> listener_states_;
   std::map<std::string, std::unique_ptr<net::UvListener>> listeners_;
   std::deque<Waiting> waiting_;  // accepted while another worker took the last place
   proxy::ConnectionSet connections_;
@@ -127,38 +132,43 @@ void Worker::Loop::update(const WorkerUpdate& update) {
   proxy_.adopt(update.published);
   std::map<std::string, std::unique_ptr<net::UvListener>> next;
   for (const WorkerListener& wanted : update.listeners) {
-    std::string& name = listener_names_[wanted.text];
-    name = wanted.name;
+    ListenerState& state = listener_states_[wanted.text];
+    state = {wanted.name, wanted.tls};
     if (wanted.descriptor < 0) {
       auto kept = listeners_.extract(wanted.text);
       HOLDFAST_ASSERT(!kept.empty());
       next.insert(std::move(kept));
       continue;
     }
-    const auto serve = [this, &name](std::unique_ptr<net::Stream> stream) {
-      accept(std::move(stream), name);
+    const auto on_accept = [this, &state](std::unique_ptr<net::Stream> stream) {
+      accept(std::move(stream), state);
     };
     next.emplace(wanted.text,
-                 std::make_unique<net::UvListener>(network_, wanted.descriptor, serve));
+                 std::make_unique<net::UvListener>(network_, wanted.descriptor, on_accept));
   }
   for (auto& [text, listener] : listeners_) listener->close_after_queue();
   listeners_ = std::move(next);
 }
 
-void Worker::Loop::accept(std::unique_ptr<net::Stream> stream, const std::string& listener) {
+void Worker::Loop::accept(std::unique_ptr<net::Stream> stream, const ListenerState& listener) {
   if (waiting_.empty() && gate_.enter()) {
-    connections_.serve(std::move(stream), listener);
+    serve(std::move(stream), listener);
     return;
   }
   waiting_.push_back({std::move(stream), listener});
   for (auto& [text, open] : listeners_) open->pause();
 }
 
+void Worker::Loop::serve(std::unique_ptr<net::Stream> stream, const ListenerState& listener) {
+  net::TlsSession tls = listener.tls ? listener.tls->current()->session() : nullptr;
+  connections_.serve(std::move(stream), listener.name, std::move(tls));
+}
+
 void Worker::Loop::admit_waiting() {
   while (!waiting_.empty() && gate_.enter()) {
     Waiting first = std::move(waiting_.front());
     waiting_.pop_front();
-    connections_.serve(std::move(first.stream), first.listener);
+    serve(std::move(first.stream), first.listener);
   }
   if (draining_) return close_idle_soon();
   if (!waiting_.empty()) return;

@@ -80,7 +80,8 @@ TlsStream::TlsStream(std::unique_ptr<Stream> transport, TlsSession session, std:
       context_(context),
       name_(name),
       transport_(std::move(transport)),
-      session_(std::move(session)) {
+      session_(std::move(session)),
+      is_server_(SSL_is_server(session_.get()) == 1) {
   peer_ = transport_->peer();
   BIO* bio = Bio::make(*this);
   SSL_set_bio(session_.get(), bio, bio);
@@ -126,6 +127,8 @@ void TlsStream::shake_hands() {
   const int result = SSL_do_handshake(session_.get());
   if (result == 1) {
     established_ = true;
+    const X509* client = is_server_ ? SSL_get0_peer_certificate(session_.get()) : nullptr;
+    if (client != nullptr) client_ = ClientIdentity::of(*client);
   } else {
     interpret(result);
   }
@@ -222,6 +225,8 @@ void TlsStream::fail_by_protocol() {
     fail(ErrorType::tls_alert_received, "the peer refused: " + take_openssl_reason());
   } else if (is_ssl_reason(code, SSL_R_WRONG_VERSION_NUMBER)) {
     fail(ErrorType::tls_protocol_error, "what the peer says is not TLS");
+  } else if (is_ssl_reason(code, SSL_R_HTTP_REQUEST)) {
+    fail(ErrorType::tls_protocol_error, "the peer speaks HTTP without TLS");
   } else {
     fail(ErrorType::tls_protocol_error, take_openssl_reason());
   }
@@ -311,6 +316,25 @@ void TlsStream::abort() {
 
 // -- the handshake
 
+namespace {
+
+/// Shakes hands; it has failed if that took too long.
+runtime::Task<Result<void>> shake(TlsStream& stream, std::string_view name, TimePoint deadline,
+                                  runtime::Context& context) {
+  stream.start();
+  while (!stream.established() && !stream.failure()) {
+    const bool in_time =
+        co_await runtime::wait_for(stream.handshake_over(), context.timers, deadline);
+    if (in_time) continue;
+    const std::string detail = "TLS handshake with " + std::string(name) + ": no answer in time";
+    co_return unexpected(Error{ErrorType::connection_timeout, detail});
+  }
+  if (stream.failure()) co_return unexpected(*stream.failure());
+  co_return Result<void>();
+}
+
+}  // namespace
+
 runtime::Task<Result<std::unique_ptr<Stream>>> tls_connect(
     std::unique_ptr<Stream>& transport, const TlsClientContext& tls, std::string_view host,
     TimePoint deadline, runtime::Context& context, TlsSessions* sessions) {
@@ -322,24 +346,31 @@ runtime::Task<Result<std::unique_ptr<Stream>>> tls_connect(
   if (sessions != nullptr) sessions->begin(*session);
   auto stream =
       std::make_unique<TlsStream>(std::move(transport), std::move(session), name, context);
-  stream->start();
-  while (!stream->established() && !stream->failure()) {
-    const bool in_time =
-        co_await runtime::wait_for(stream->handshake_over(), context.timers, deadline);
-    if (in_time) continue;
-    co_return unexpected(
-        Error{ErrorType::connection_timeout, "TLS handshake with " + name + ": no answer in time"});
-  }
-  if (stream->failure()) {
+  TlsStream& shaking = *stream;
+  Result<void> shaken = co_await shake(shaking, name, deadline, context);
+  if (!shaken) {
     // It may be what was to be resumed that the server cannot bear: the next one does without.
-    if (sessions != nullptr) sessions->forget();
-    co_return unexpected(*stream->failure());
+    if (stream->failure() && sessions != nullptr) sessions->forget();
+    co_return unexpected(std::move(shaken.error()));
   }
   if (!stream->protocol().empty() && stream->protocol() != tls.protocol()) {
     co_return unexpected(
         Error{ErrorType::tls_protocol_error,
               "TLS handshake with " + name + ": the server picked another protocol"});
   }
+  std::unique_ptr<Stream> ready = std::move(stream);
+  co_return std::move(ready);
+}
+
+runtime::Task<Result<std::unique_ptr<Stream>>> tls_accept(std::unique_ptr<Stream>& transport,
+                                                          TlsSession& session, TimePoint deadline,
+                                                          runtime::Context& context) {
+  constexpr std::string_view name = "the client";
+  auto stream =
+      std::make_unique<TlsStream>(std::move(transport), std::move(session), name, context);
+  TlsStream& shaking = *stream;
+  Result<void> shaken = co_await shake(shaking, name, deadline, context);
+  if (!shaken) co_return unexpected(std::move(shaken.error()));
   std::unique_ptr<Stream> ready = std::move(stream);
   co_return std::move(ready);
 }

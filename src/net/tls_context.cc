@@ -43,17 +43,6 @@ Done read_identity(SSL_CTX* context, const std::string& certificate, const std::
   return done_or_why(fits, "key", key);
 }
 
-Done identify(SSL_CTX* context, const std::string& certificate, const std::string& key) {
-  if (certificate.empty()) return {};
-  bool locked = false;
-  SSL_CTX_set_default_passwd_cb(context, note_that_locked);
-  SSL_CTX_set_default_passwd_cb_userdata(context, &locked);
-  Done done = read_identity(context, certificate, key);
-  SSL_CTX_set_default_passwd_cb_userdata(context, nullptr);
-  if (!done && locked) done.error().reason = "it needs a passphrase";
-  return done;
-}
-
 void offer(SSL_CTX* context, std::string_view protocol) {
   if (protocol.empty()) return;
   const std::string list = static_cast<char>(protocol.size()) + std::string(protocol);
@@ -74,6 +63,16 @@ bool expect_name(SSL* session, const std::string& name) {
 }
 
 }  // namespace
+
+Done use_identity(SSL_CTX& context, const std::string& certificate, const std::string& key) {
+  bool locked = false;
+  SSL_CTX_set_default_passwd_cb(&context, note_that_locked);
+  SSL_CTX_set_default_passwd_cb_userdata(&context, &locked);
+  Done done = read_identity(&context, certificate, key);
+  SSL_CTX_set_default_passwd_cb_userdata(&context, nullptr);
+  if (!done && locked) done.error().reason = "it needs a passphrase";
+  return done;
+}
 
 void SslFree::operator()(ssl_ctx_st* context) const {
   SSL_CTX_free(context);
@@ -101,8 +100,10 @@ TlsClientContext::Made TlsClientContext::make(const TlsClientOptions& options,
     Done trusted = trust(handle.get(), options.ca);
     if (!trusted) return unexpected(std::move(trusted.error()));
   }
-  Done identified = identify(handle.get(), options.cert, options.key);
-  if (!identified) return unexpected(std::move(identified.error()));
+  if (!options.cert.empty()) {
+    Done identified = use_identity(*handle, options.cert, options.key);
+    if (!identified) return unexpected(std::move(identified.error()));
+  }
   offer(handle.get(), protocol);
   // TlsSessions keeps them, by server; OpenSSL's own cache would mix servers and threads.
   SSL_CTX_set_session_cache_mode(handle.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);

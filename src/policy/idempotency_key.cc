@@ -205,6 +205,7 @@ Result<std::string, KeyFault> parse_key(std::string_view value, KeySyntax syntax
 
 std::string_view field_of(const ScopeSource& source) {
   if (source.kind == ScopeSource::Kind::authorization) return "authorization";
+  if (source.kind == ScopeSource::Kind::client_cert) return client_certificate_source;
   return source.header;
 }
 

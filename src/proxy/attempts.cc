@@ -357,6 +357,8 @@ void Attempts::send_request(Attempt& attempt) {
   edits.host = host_for(attempt, host_buffer);
   edits.client_ip = outgoing_.client_ip;
   edits.peer_trusted = outgoing_.client_trusted;
+  edits.over_tls = outgoing_.over_tls;
+  edits.client_certificate = outgoing_.client_certificate;
   edits.request_id = outgoing_.request_id;
   edits.strip_prefix = route_.config->rewrite.strip_prefix;
   edits.rewrite = &route_.config->rewrite;

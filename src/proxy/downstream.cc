@@ -250,12 +250,16 @@ bool DownstreamConnection::has_next() {
   return body_.complete() && !empty_lines;
 }
 
+void Handler::handshake_failed(const std::string&, const Error&) {}
+
 /// True if there is a request to answer: a head, or a refusal. False if the connection has ended.
 runtime::Task<bool> DownstreamConnection::read_head() {
   // A reload replaces the options while this waits: they are asked for anew each time.
   head_read_ = false;
   TimePoint now = context_.now();
-  TimePoint deadline = policy::deadline_after(now, handler_.options().idle_timeout);
+  const std::optional<Duration> patience =
+      handler_.draining() ? linger_time : handler_.options().idle_timeout;
+  TimePoint deadline = policy::deadline_after(now, patience);
   bool begun = false;
   for (;;) {
     if (stream_->input().empty()) {

@@ -5,6 +5,7 @@
 
 #include "holdfast/base/text.h"
 #include "holdfast/http/problem.h"
+#include "holdfast/net/client_identity.h"
 #include "holdfast/policy/timeout.h"
 
 namespace holdfast::proxy {
@@ -130,8 +131,12 @@ bool Exchange::prepare() {
 }
 
 Outgoing Exchange::outgoing() {
-  Outgoing outgoing{transaction_.request(), transaction_.body(), request_id_, {}, false,
-                    &transaction_};
+  Outgoing outgoing{transaction_.request(), transaction_.body(), request_id_};
+  outgoing.client = &transaction_;
+  if (const net::ClientIdentity* client = transaction_.stream().client_identity()) {
+    outgoing.over_tls = true;
+    outgoing.client_certificate = client->forwarded;
+  }
   const net::Address& peer = transaction_.stream().peer();
   if (!peer.is_unix()) outgoing.client_ip = transaction_.client();
   outgoing.client_trusted =

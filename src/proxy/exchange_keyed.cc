@@ -9,6 +9,7 @@
 #include "holdfast/base/text.h"
 #include "holdfast/http/problem.h"
 #include "holdfast/http/stored_head.h"
+#include "holdfast/net/client_identity.h"
 #include "holdfast/policy/timeout.h"
 #include "holdfast/proxy/exchange.h"
 
@@ -78,6 +79,11 @@ Result<std::string, policy::KeyFault> Exchange::find_key(bool& present) const {
 policy::Scope Exchange::scope() const {
   const auto values_of = [this](std::string_view name) {
     std::vector<std::string_view> values;
+    if (name == policy::client_certificate_source) {
+      const net::ClientIdentity* client = transaction_.stream().client_identity();
+      if (client != nullptr && !client->name.empty()) values.push_back(client->name);
+      return values;
+    }
     for (const http::Field& field : transaction_.request().fields) {
       if (iequals(field.name, name)) values.push_back(field.value);
     }

@@ -100,9 +100,16 @@ void append_proxy_status(TextWriter& out, const Fields* fields, std::string_view
   out.append("\r\n");
 }
 
-bool is_forwarding_field(FieldName id) {
-  return id == FieldName::x_forwarded_for || id == FieldName::x_forwarded_proto ||
-         id == FieldName::x_forwarded_host;
+constexpr std::string_view client_certificate_field = "X-Forwarded-Client-Cert";
+
+bool is_client_certificate(const Field& field) {
+  return field.id == FieldName::other && iequals(field.name, client_certificate_field);
+}
+
+/// True for what a client could only forge: holdfast sets it by itself.
+bool is_forwarding_field(const Field& field) {
+  return field.id == FieldName::x_forwarded_for || field.id == FieldName::x_forwarded_proto ||
+         field.id == FieldName::x_forwarded_host || is_client_certificate(field);
 }
 
 /// True for a name that the route sets or removes by itself.
@@ -127,31 +134,44 @@ bool is_replaced(const Field& field, const RequestEdits& edits) {
     default:
       break;
   }
-  if (http::is_hop_by_hop(field.id) || is_forwarding_field(field.id)) return true;
+  if (http::is_hop_by_hop(field.id) || is_forwarding_field(field)) return true;
   return !edits.deadline_header.empty() && iequals(field.name, edits.deadline_header);
+}
+
+/// A list with a part for each hop: what a trusted peer says of those before it, and `own`.
+template <class IsIt>
+void append_hops(TextWriter& out, const Fields& fields, const RequestEdits& edits,
+                 std::string_view name, std::string_view own, IsIt is_it) {
+  if (is_rewritten(name, edits.rewrite)) return;
+  bool first = true;
+  const auto append = [&](std::string_view part) {
+    if (first) out.append(name).append(": ");
+    out.append(first ? "" : ", ").append(part);
+    first = false;
+  };
+  for (const Field& field : fields) {
+    if (edits.peer_trusted && is_it(field)) append(field.value);
+  }
+  if (!own.empty()) append(own);
+  if (!first) out.append("\r\n");
 }
 
 void append_forwarded(TextWriter& out, const http::RequestHead& request,
                       const RequestEdits& edits) {
   const Fields& fields = request.fields;
-  const bool has_for = !edits.client_ip.empty() || edits.peer_trusted;
-  if (has_for && !is_rewritten("X-Forwarded-For", edits.rewrite)) {
-    out.append("X-Forwarded-For: ");
-    bool first = true;
-    for (const Field& field : fields) {
-      if (!edits.peer_trusted || field.id != FieldName::x_forwarded_for) continue;
-      out.append(first ? "" : ", ").append(field.value);
-      first = false;
-    }
-    if (!edits.client_ip.empty()) out.append(first ? "" : ", ").append(edits.client_ip);
-    out.append("\r\n");
+  append_hops(out, fields, edits, "X-Forwarded-For", edits.client_ip,
+              [](const Field& field) { return field.id == FieldName::x_forwarded_for; });
+  if (edits.peer_trusted || !edits.client_certificate.empty()) {
+    append_hops(out, fields, edits, client_certificate_field, edits.client_certificate,
+                is_client_certificate);
   }
   const auto believed = [&](FieldName id, std::string_view own) {
     const std::string_view theirs = edits.peer_trusted ? fields.value(id) : std::string_view{};
     return theirs.empty() ? own : theirs;
   };
   if (!is_rewritten("X-Forwarded-Proto", edits.rewrite)) {
-    append_field(out, "X-Forwarded-Proto", believed(FieldName::x_forwarded_proto, "http"));
+    append_field(out, "X-Forwarded-Proto",
+                 believed(FieldName::x_forwarded_proto, edits.over_tls ? "https" : "http"));
   }
   const std::string_view host = believed(FieldName::x_forwarded_host, request.authority);
   if (!host.empty() && !is_rewritten("X-Forwarded-Host", edits.rewrite)) {

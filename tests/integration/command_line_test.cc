@@ -85,7 +85,7 @@ TEST_CASE("what is not built yet is refused by name, and checked all the same") 
       {"[store]\nkind = \"tape\"\n", "kind"},
       {"[defaults.rate_limit]\nrate = \"100/s\"\n", "not in this version"},
       {"[defaults.concurrency]\nmax = 10\n", "not in this version"},
-      {"[defaults.idempotency]\nscope = [\"client_cert\"]\n", "not in this version"},
+      {"[[listener]]\nmode = \"forward\"\n", "not in this version"},
       {"[upstream.x]\nendpoints = [\"http://127.0.0.1:1\"]\nhealth = { path = \"/h\" }\n",
        "not in this version"},
       {"[upstream.x]\nendpoints = [\"http://127.0.0.1:1\"]\nbalance = \"consistent_hash\"\n",

@@ -44,6 +44,7 @@ class Recorder final : public proxy::Observer {
   int key_waiters = 0;
   int rejected = 0;
   std::uint32_t dropped = 0;
+  std::vector<Error> handshake_failures;
 
   proxy::Slot route_slot(std::string_view name) override { return slot(name); }
   proxy::Slot upstream_slot(std::string_view name) override { return slot(name); }
@@ -56,6 +57,9 @@ class Recorder final : public proxy::Observer {
                      policy::Breaker::Transition transition) override;
   void breaker_rejected(proxy::Slot) override { ++rejected; }
   void headers_dropped(std::uint32_t count) override { dropped += count; }
+  void handshake_failed(std::string_view, const Error& error) override {
+    handshake_failures.push_back(error);
+  }
   void keyed(proxy::Slot, std::string_view outcome) override { key_outcomes.emplace_back(outcome); }
   void key_event(const proxy::KeyEvent& event) override;
   void key_gauge(proxy::KeyGauge gauge, int change) override;

@@ -17,7 +17,8 @@ add_library(holdfast_test_support STATIC
   ${CMAKE_CURRENT_LIST_DIR}/redis_server.cc
   ${CMAKE_CURRENT_LIST_DIR}/scripted_upstream.cc
   ${CMAKE_CURRENT_LIST_DIR}/socket.cc
-  ${CMAKE_CURRENT_LIST_DIR}/tls_front.cc)
+  ${CMAKE_CURRENT_LIST_DIR}/tls_front.cc
+  ${CMAKE_CURRENT_LIST_DIR}/tls_relay.cc)
 target_include_directories(holdfast_test_support PUBLIC ${CMAKE_SOURCE_DIR})
 target_link_libraries(holdfast_test_support PUBLIC holdfast_flags Threads::Threads
   nlohmann_json::nlohmann_json PkgConfig::RE2 OpenSSL::SSL)

@@ -7,7 +7,7 @@
 
 namespace holdfast::app {
 
-/// listener.tls; listener.mode and listener.allow, where they are not the defaults.
+/// listener.mode and listener.allow, where they are not the defaults.
 void refuse_listener_keys(Reader& listener);
 /// upstream.health, .hash_key and balance = "consistent_hash".
 /// Returns true if `balance` has been dealt with.

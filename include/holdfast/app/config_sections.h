@@ -31,8 +31,9 @@ struct LoadContext {
 };
 
 void read_admin(Reader& keys, proxy::AdminConfig& admin);
-/// `number` counts from 1.
-proxy::ListenerConfig read_listener(Reader& keys, std::size_t number);
+/// `number` counts from 1; relative files start at `folder`.
+proxy::ListenerConfig read_listener(Reader& keys, std::size_t number,
+                                    const std::filesystem::path& folder);
 proxy::UpstreamConfig read_upstream(Reader& keys, const std::string& name, LoadContext& context);
 
 // Rules that several tables share.

@@ -1,7 +1,9 @@
-// A `tls` table for connections that holdfast makes, and the contexts that are made of it.
+// The `tls` tables: for connections that holdfast makes, and of a listener; and the contexts that
+// are made of them.
 //
 // Contract: relative files start at the configuration's folder. What a file holds is read when the
-// configuration is loaded, which takes its time: never on a loop's thread.
+// configuration is loaded, which takes its time: never on a loop's thread. It is read again when it
+// has changed (app/certificates.h).
 #pragma once
 
 #include <filesystem>
@@ -12,6 +14,7 @@
 #include "holdfast/app/config_schema.h"
 #include "holdfast/net/tls_context.h"
 #include "holdfast/net/tls_credentials.h"
+#include "holdfast/proxy/config.h"
 
 namespace holdfast::app {
 
@@ -24,6 +27,17 @@ void client_tls_keys(Keys& keys, net::TlsClientOptions& tls) {
   keys.text("cert", tls.cert, some_text_rule);
   keys.text("key", tls.key, some_text_rule);
 }
+
+template <class Keys>
+void server_tls_keys(Keys& keys, net::TlsServerOptions& tls) {
+  keys.text("cert", tls.cert, some_text_rule);
+  keys.text("key", tls.key, some_text_rule);
+  keys.text("client_ca", tls.client_ca, some_text_rule);
+}
+
+/// A listener's `tls`, and the context of its files.
+void read_server_tls(Reader& keys, proxy::ListenerConfig& listener,
+                     const std::filesystem::path& folder);
 
 /// The values, with absolute files; no file is asked for.
 void read_client_tls(Reader& keys, net::TlsClientOptions& tls, const std::filesystem::path& folder);

@@ -73,6 +73,7 @@ struct WorkerCells {
   SlotTable<std::monostate, Counter> breaker_rejected;   // by upstream
   std::array<Counter, std::size(retry_denials)> retries_denied;
   Counter dropped_headers;
+  SlotTable<std::string, Counter> failed_handshakes;  // by listener; the key is the reason
   IdempotencyCells keys;
 };
 
@@ -117,6 +118,7 @@ class Metrics {
 
   proxy::Slot route_slot(std::string_view name) { return routes_.slot(name); }
   proxy::Slot upstream_slot(std::string_view name) { return upstreams_.slot(name); }
+  proxy::Slot listener_slot(std::string_view name) { return listeners_.slot(name); }
   std::string route_name(proxy::Slot slot) const { return routes_.name(slot); }
 
   /// A configuration was put into use: at the start and after a reload.
@@ -138,6 +140,7 @@ class Metrics {
   const std::string commit_;
   SlotNames routes_;
   SlotNames upstreams_;
+  SlotNames listeners_;
   std::atomic<bool> last_reload_successful_{false};
   std::atomic<std::int64_t> last_success_milliseconds_{0};
   std::atomic<std::uint64_t> generation_{0};
@@ -169,6 +172,7 @@ class WorkerMetrics final : public proxy::Observer {
                      policy::Breaker::Transition transition) override;
   void breaker_rejected(proxy::Slot upstream) override;
   void headers_dropped(std::uint32_t count) override;
+  void handshake_failed(std::string_view listener, const Error& error) override;
   void keyed(proxy::Slot route, std::string_view outcome) override;
   /// Counts; and says in the operational log what an operator may have to act upon.
   void key_event(const proxy::KeyEvent& event) override;

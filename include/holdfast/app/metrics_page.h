@@ -27,6 +27,7 @@ struct Scrape {
   const Workers& workers;
   const SlotNames& route_names;
   const SlotNames& upstream_names;
+  const SlotNames& listener_names;
   const std::vector<std::pair<proxy::Slot, UpstreamGauges>>& upstreams;  // configured now
 };
 

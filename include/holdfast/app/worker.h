@@ -19,6 +19,7 @@
 #include "holdfast/app/access_log.h"
 #include "holdfast/app/metrics.h"
 #include "holdfast/net/name_service.h"
+#include "holdfast/net/tls_server_context.h"
 #include "holdfast/proxy/cluster.h"
 #include "holdfast/proxy/key_board.h"
 #include "holdfast/store/store.h"
@@ -56,6 +57,7 @@ struct WorkerListener {
   std::string text;     // its identity over reloads
   std::string name;     // for match.listener
   int descriptor = -1;  // -1: the worker has it already
+  std::shared_ptr<net::TlsServerCredentials> tls;  // nullptr: without TLS
 };
 
 /// What a worker is told at the start and by a reload.

@@ -40,6 +40,8 @@
 
 namespace holdfast::net {
 
+struct ClientIdentity;
+
 class Stream {
  public:
   explicit Stream(runtime::Timers& timers) : timers_(timers) {}
@@ -92,6 +94,8 @@ class Stream {
 
   /// The other end, as accepted or connected.
   const Address& peer() const { return peer_; }
+  /// What a client over TLS has told of itself; nullptr where it has connected without.
+  virtual const ClientIdentity* client_identity() const { return nullptr; }
 
   /// What a stream carries in place of tasks that wait: another stream, which reads from it and
   /// sends through it. It is told from the loop, without a task between, because what it tells in

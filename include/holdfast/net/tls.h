@@ -1,5 +1,5 @@
-// TLS as a client: a Stream over any Stream. OpenSSL does the protocol; every byte of it comes from
-// and goes to the stream below, the transport.
+// TLS, as a client or as a server: a Stream over any Stream. OpenSSL does the protocol; every byte
+// of it comes from and goes to the stream below, the transport.
 //
 // Contract: that of Stream, and
 // - Back-pressure: nothing is decrypted beyond read_ahead_limit; the transport then reads ahead its
@@ -30,6 +30,7 @@
 #include <string_view>
 
 #include "holdfast/base/result.h"
+#include "holdfast/net/client_identity.h"
 #include "holdfast/net/stream.h"
 #include "holdfast/net/tls_context.h"
 #include "holdfast/net/tls_sessions.h"
@@ -46,6 +47,12 @@ namespace holdfast::net {
 runtime::Task<Result<std::unique_ptr<Stream>>> tls_connect(
     std::unique_ptr<Stream>& transport, const TlsClientContext& tls, std::string_view host,
     TimePoint deadline, runtime::Context& context, TlsSessions* sessions = nullptr);
+
+/// Shakes hands over `transport`, which it takes, with a client; `session` is a TlsServerContext's
+/// and is taken too. Fails as tls_connect() does. The stream's client_identity() is the client.
+runtime::Task<Result<std::unique_ptr<Stream>>> tls_accept(std::unique_ptr<Stream>& transport,
+                                                          TlsSession& session, TimePoint deadline,
+                                                          runtime::Context& context);
 
 class TlsStream final : public Stream, private Stream::Carried, private runtime::Timer {
  public:
@@ -70,6 +77,7 @@ class TlsStream final : public Stream, private Stream::Carried, private runtime:
   void finish() override;
   void abort() override;
   bool still_quiet() override;
+  const ClientIdentity* client_identity() const override { return is_server_ ? &client_ : nullptr; }
 
  private:
   struct Bio;  // how OpenSSL reaches the transport
@@ -99,6 +107,8 @@ class TlsStream final : public Stream, private Stream::Carried, private runtime:
   std::string outgoing_;     // encrypted, and not handed to the transport yet
   std::size_t unasked_ = 0;  // of outgoing_: answers of the protocol, not sent by our user
   TlsSession session_;
+  const bool is_server_;
+  ClientIdentity client_;
   bool established_ = false;
   bool peer_closed_ = false;  // close_notify has come
   bool finished_ = false;

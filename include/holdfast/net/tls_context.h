@@ -69,6 +69,10 @@ class TlsClientContext {
   std::string protocol_;
 };
 
+/// Has `context` show the certificate (and its chain) of the one file, with the key of the other.
+Result<void, TlsFileError> use_identity(ssl_ctx_st& context, const std::string& certificate,
+                                        const std::string& key);
+
 /// Why OpenSSL's last call on this thread failed, e.g. "wrong version number"; takes it.
 std::string take_openssl_reason();
 

@@ -38,8 +38,12 @@ struct Scope {
 /// The values of a request's field, one for each of its lines, by its name in lower case.
 using FieldValues = std::function<std::vector<std::string_view>(std::string_view name)>;
 
+/// Stands for the client's certificate where the name of a field would: it is none.
+inline constexpr std::string_view client_certificate_source = ":client_cert";
+
 Scope scope_of(const std::vector<ScopeSource>& sources, const FieldValues& values_of);
-/// The field that a source reads, in lower case; "" for one that reads none.
+/// What a source reads: a field, in lower case, or client_certificate_source; "" for one that reads
+/// nothing.
 std::string_view field_of(const ScopeSource& source);
 
 /// Tells the record of a request. `scope` is a Scope's digest.

@@ -32,8 +32,10 @@ struct Outgoing {
   const http::RequestHead& head;
   RequestBody& body;
   std::string_view request_id;
-  std::string_view client_ip;  // "" for a unix socket
+  std::string_view client_ip = {};  // "" for a unix socket
   bool client_trusted = false;
+  bool over_tls = false;                     // the client's connection
+  std::string_view client_certificate = {};  // ClientIdentity::forwarded, or ""
   Transaction* client = nullptr;  // hears of informational responses; nullptr: nobody does
 };
 

@@ -24,6 +24,7 @@
 #include "holdfast/net/address.h"
 #include "holdfast/net/tls_context.h"
 #include "holdfast/net/tls_credentials.h"
+#include "holdfast/net/tls_server_context.h"
 #include "holdfast/policy/balancer.h"
 #include "holdfast/policy/breaker.h"
 #include "holdfast/policy/condition.h"
@@ -68,6 +69,11 @@ struct AdminConfig {
 struct ListenerConfig {
   std::string name;
   net::ListenAddress listen;
+  std::optional<net::TlsServerOptions> tls;
+  /// Of `tls`, and of what its files hold; nullptr without.
+  std::shared_ptr<net::TlsServerCredentials> credentials = nullptr;
+
+  bool asks_for_certificates() const { return tls && !tls->client_ca.empty(); }
 };
 
 struct EndpointConfig {

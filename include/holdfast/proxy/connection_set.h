@@ -1,5 +1,9 @@
 // ConnectionSet: the client connections of one loop: it serves each until it ends.
 //
+// A connection over TLS begins with its handshake, for which it has server.header_timeout: what it
+// comes to otherwise is told to Handler::handshake_failed(). In a drain a handshake under way may
+// end, and be followed by a request.
+//
 // Contract: single-threaded. drain() closes those that are idle and lets the others finish (their
 // handler says Connection: close while draining); cut() ends them all at once. The destructor cuts.
 #pragma once
@@ -10,6 +14,7 @@
 #include <memory>
 #include <string>
 
+#include "holdfast/net/tls_context.h"
 #include "holdfast/proxy/downstream.h"
 #include "holdfast/runtime/scope.h"
 
@@ -24,9 +29,12 @@ class ConnectionSet {
   ConnectionSet& operator=(const ConnectionSet&) = delete;
   ~ConnectionSet() { cut(); }
 
-  /// `listener`, the name it is known by, outlives the connection.
-  void serve(std::unique_ptr<net::Stream> stream, const std::string& listener);
-  void serve(std::unique_ptr<net::Stream> stream, std::string&& listener) = delete;
+  /// `listener`, the name it is known by, outlives the connection. `tls`, a TlsServerContext's,
+  /// where it is over TLS.
+  void serve(std::unique_ptr<net::Stream> stream, const std::string& listener,
+             net::TlsSession tls = nullptr);
+  void serve(std::unique_ptr<net::Stream> stream, std::string&& listener,
+             net::TlsSession tls = nullptr) = delete;
   /// Closes what is between two requests. From the loop, never from a connection's own stack.
   void close_idle();
   void cut() { scope_.cancel_all(); }
@@ -35,12 +43,14 @@ class ConnectionSet {
 
  private:
   struct Live {
-    DownstreamConnection* connection;
+    DownstreamConnection* connection = nullptr;  // none before the handshake's end
     runtime::Scope::Entry* entry = nullptr;
   };
   class Registration;
 
-  runtime::Task<void> run(net::Stream* stream, const std::string& listener);
+  runtime::Task<void> run(net::Stream* stream, const std::string& listener, ssl_st* tls);
+  runtime::Task<void> serve_requests(std::unique_ptr<net::Stream>& stream,
+                                     const std::string& listener, Live& live);
 
   Handler& handler_;
   runtime::Context& context_;

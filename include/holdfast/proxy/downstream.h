@@ -7,7 +7,8 @@
 // for: the proxy has one, the admin listener another.
 //
 // How each end is handled:
-//   FIN between requests, idle_timeout      closed without a word
+//   FIN between requests, idle_timeout      closed without a word; in a drain a connection that is
+//                                           new gets a moment for a first request
 //   header_timeout                          408, closed
 //   a request that cannot be read           its problem, Connection: close, lingering close: what
 //                                           the client still sends is read and dropped for a
@@ -137,6 +138,9 @@ class Handler {
   /// (RequestParser::head).
   virtual void refused(Transaction& transaction, const http::RequestError& error,
                        std::string_view request_id) = 0;
+  /// A connection over TLS that ends before its first request, and why: what its client says is no
+  /// TLS, or none that is let in, or too slow.
+  virtual void handshake_failed(const std::string& listener, const Error& error);
   /// Options for the next request.
   virtual const DownstreamOptions& options() const = 0;
   /// True while the process drains: answers carry Connection: close.

@@ -137,6 +137,7 @@ class Execution final : private Keeper {
   const http::RequestCopy head_;
   const std::string request_id_;
   const std::string client_ip_;
+  const std::string client_certificate_;
   Outgoing outgoing_;
   const KeyedRequest keyed_;
   RequestBody body_;

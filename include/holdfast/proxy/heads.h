@@ -22,9 +22,11 @@ namespace holdfast::proxy {
 /// What one attempt adds to the client's request.
 struct RequestEdits {
   std::string_view server_name;
-  std::string_view host;       // the Host to send
-  std::string_view client_ip;  // of the peer; "" for a unix socket's
-  bool peer_trusted = false;   // its X-Forwarded-* are believed and appended to
+  std::string_view host;                // the Host to send
+  std::string_view client_ip;           // of the peer; "" for a unix socket's
+  bool peer_trusted = false;            // its X-Forwarded-* are believed and appended to
+  bool over_tls = false;                // the client's connection
+  std::string_view client_certificate;  // for X-Forwarded-Client-Cert; "": none
   std::string_view request_id;
   std::string_view strip_prefix;
   const RewriteConfig* rewrite = nullptr;  // nullptr: nothing to set or to remove

@@ -102,6 +102,8 @@ class Observer {
                              policy::Breaker::Transition transition) = 0;
   virtual void breaker_rejected(Slot upstream) = 0;
   virtual void headers_dropped(std::uint32_t count) = 0;
+  /// A client's connection ended in its TLS handshake.
+  virtual void handshake_failed(std::string_view listener, const Error& error) = 0;
 
   /// A request of a route with idempotency has its outcome: a word of the label.
   virtual void keyed(Slot route, std::string_view outcome) = 0;

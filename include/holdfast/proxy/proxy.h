@@ -27,6 +27,9 @@ class Proxy final : public Handler {
   runtime::Task<void> handle(Transaction& transaction) override;
   void refused(Transaction& transaction, const http::RequestError& error,
                std::string_view request_id) override;
+  void handshake_failed(const std::string& listener, const Error& error) override {
+    services_.observer.handshake_failed(listener, error);
+  }
   const DownstreamOptions& options() const override { return current_->downstream(); }
   bool draining() const override { return draining_; }
 

@@ -22,7 +22,6 @@ std::size_t count_of(const std::string& text, const std::string& part) {
 TEST_CASE("what is not built yet is refused by name, and right values bring no other error") {
   const std::string upstream(some_upstream);
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"tls", "[[listener]]\ntls = { cert = \"a\", key = \"b\", client_ca = \"c\" }\n"},
       {"allow", "[[listener]]\nallow = [\"*.internal:80\"]\n"},
       {"mode", "[[listener]]\nmode = \"forward\"\n"},
       {"hash_key", upstream + "hash_key = \"header:X-User\"\n"},
@@ -47,7 +46,6 @@ TEST_CASE("what is not built yet is refused by name, and right values bring no o
 
 TEST_CASE("the values of what is refused are checked all the same") {
   const std::vector<std::string> documents = {
-      "[[listener]]\ntls = { cert = \"a\" }\n",
       "[[listener]]\nallow = [1]\nmode = \"forward\"\n",
       std::string(some_upstream) + "health = { interval = 5 }\n",
       "[defaults]\nrate_limit = { rate = \"100\" }\n",

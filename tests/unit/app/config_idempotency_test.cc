@@ -58,7 +58,6 @@ TEST_CASE("a wrong value of idempotency is told at its place, enabled or not") {
       {"scope = [\"header:a b\"]\n", "each item of \"scope\" must be \"authorization\""},
       {"scope = []\n", "\"scope\" names nothing"},
       {"scope = [\"none\", \"authorization\"]\n", "\"none\" stands alone in \"scope\""},
-      {"scope = [\"client_cert\"]\n", "scope \"client_cert\" is not in this version"},
       {"scope_missing = \"pass\"\n", "\"scope_missing\" must be one of"},
       {"fingerprint = \"path\"\n", "\"fingerprint\" must be one of"},
       {"ttl = \"off\"\n", "\"ttl\" must be a duration"},

@@ -57,6 +57,8 @@ TEST_CASE("a Redis needs a URL, and a wrong one is not repeated in the message")
 TEST_CASE("TLS is for a rediss URL only, so that a forgotten s is noticed") {
   const std::string text = "\"tls\" is only for a \"url\" that begins with rediss://";
   CHECK(store_refuses("tls = { verify = false }\n", text));
+  // Of a value that is wrong already nothing more is said.
+  CHECK(errors_of("[store]\ntls = \"${NOWHERE}\"\n").find(text) == std::string::npos);
   CHECK(store_refuses("url = \"redis://host\"\ntls = { verify = false }\n", text));
   CHECK(store_refuses("url = \"unix:/redis.sock\"\ntls = {}\n", "f.toml:3:1: error: \"tls\""));
   CHECK(errors_of("[store]\nurl = \"rediss://host\"\n").empty());

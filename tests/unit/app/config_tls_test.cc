@@ -112,5 +112,66 @@ TEST_CASE("the effective configuration shows the table where it counts, and no f
   CHECK(shown(upstream("a", http)).count("tls") == 0);
 }
 
+// -- listeners
+
+TEST_CASE("a listener's tls table has a context of its files") {
+  const testing::Authority authority;
+  const testing::Certificate identity = authority.issue();
+  const std::string pair =
+      "cert = \"" + identity.cert_file() + "\", key = \"" + identity.key_file() + "\"";
+  const std::string mutual = pair + ", client_ca = \"" + authority.ca_file() + "\"";
+  const auto listener = [](const std::string& tls) {
+    return load("[[listener]]\ntls = { " + tls + " }\n").config->listeners.front();
+  };
+  CHECK(listener(pair).credentials != nullptr);
+  CHECK_FALSE(listener(pair).asks_for_certificates());
+  CHECK(listener(mutual).asks_for_certificates());
+  CHECK(listener(mutual).credentials->current()->options().client_ca == authority.ca_file());
+  CHECK(load("[[listener]]\n").config->listeners.front().credentials == nullptr);
+}
+
+TEST_CASE("a wrong tls table of a listener is told at its place") {
+  const testing::Certificate one = testing::Authority().issue();
+  const testing::Certificate other = testing::Authority().issue();
+  const auto refused = [](const std::string& tls, const std::string& text) {
+    return refuses("[[listener]]\ntls = { " + tls + " }\n", text);
+  };
+  const std::string cert = "cert = \"" + one.cert_file() + "\", ";
+  CHECK(refused("", "f.toml:2:7: error: a listener's \"tls\" needs \"cert\" and \"key\""));
+  CHECK(refused("cert = \"a\"", "needs \"cert\" and \"key\""));
+  CHECK(refused("cert = \"/nowhere/c\", key = \"/nowhere/k\"",
+                "f.toml:2:16: error: cannot use cert \"/nowhere/c\": No such file or directory"));
+  CHECK(refused(cert + "key = \"" + other.key_file() + "\"", "key values mismatch"));
+  CHECK(refused(cert + "key = \"" + one.locked_key_file() + "\"", "it needs a passphrase"));
+  CHECK(refused(cert + "key = \"" + one.key_file() + "\", client_ca = \"/nowhere/ca\"",
+                "cannot use client_ca \"/nowhere/ca\": No such file or directory"));
+  CHECK(
+      refused(cert + "key = \"" + one.key_file() + "\", verify = true", "unknown key \"verify\""));
+}
+
+TEST_CASE("a scope of certificates is for listeners that ask for them") {
+  const testing::Authority authority;
+  const testing::Certificate identity = authority.issue();
+  const std::string tls = "tls = { cert = \"" + identity.cert_file() + "\", key = \"" +
+                          identity.key_file() + "\", client_ca = \"" + authority.ca_file() +
+                          "\" }\n";
+  const std::string two =
+      "[[listener]]\nname = \"open\"\nlisten = \"127.0.0.1:1\"\n"
+      "[[listener]]\nname = \"closed\"\nlisten = \"127.0.0.1:2\"\n" +
+      tls;
+  const std::string upstream_a = upstream("a", http);
+  const auto route = [](const std::string& match) {
+    return "[[route]]\nupstream = \"a\"\n" + match +
+           "idempotency = { enabled = true, scope = [\"client_cert\"] }\n";
+  };
+  const std::string needs = "scope \"client_cert\" needs a \"client_ca\" in the \"tls\" of ";
+  CHECK(refuses(two + upstream_a + route(""), needs + "listener \"open\""));
+  CHECK(errors_of(two + upstream_a + route("match = { listener = \"closed\" }\n")) == "");
+  CHECK(refuses(upstream_a + route(""), needs + "listener \"listener-1\""));
+  CHECK(refuses(two + upstream_a + "[defaults.idempotency]\nscope = [\"client_cert\"]\n" +
+                    "[[route]]\nupstream = \"a\"\nidempotency.enabled = true\n",
+                needs));
+}
+
 }  // namespace
 }  // namespace holdfast::app
