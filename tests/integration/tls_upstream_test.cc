@@ -103,10 +103,30 @@ TEST_CASE("HAProxy, which would rather speak HTTP/2, speaks what was offered") {
   CHECK(holdfast.get("/").body == "http/1.1 1 HTTP/1.1");
 }
 
+std::vector<std::string> s_server(const std::string& port) {
+  return {"/usr/bin/openssl",
+          "s_server",
+          "-accept",
+          "127.0.0.1:" + port,
+          "-cert",
+          good().cert_file(),
+          "-key",
+          good().key_file(),
+          "-www"};
+}
+
+TEST_CASE("openssl s_server, which speaks HTTP/2 only") {
+  const std::string port = std::to_string(free_port());
+  std::vector<std::string> command = s_server(port);
+  command.insert(command.end(), {"-alpn", "h2"});
+  ChildProcess server(command);
+  REQUIRE(server.standard_output().wait_for("ACCEPT"));
+  check_refused(Holdfast(once("https://127.0.0.1:" + port)), 502, "tls_alert_received");
+}
+
 TEST_CASE("openssl s_server, whose answer ends with its connection") {
   const std::string port = std::to_string(free_port());
-  ChildProcess server({"/usr/bin/openssl", "s_server", "-accept", "127.0.0.1:" + port, "-cert",
-                       good().cert_file(), "-key", good().key_file(), "-www"});
+  ChildProcess server(s_server(port));
   REQUIRE(server.standard_output().wait_for("ACCEPT"));
   const Holdfast holdfast(once("https://127.0.0.1:" + port));
   const Response response = holdfast.get("/");
