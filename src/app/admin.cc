@@ -22,6 +22,7 @@ constexpr std::size_t short_id_length = 12;
 
 constexpr std::string_view read_methods = "GET, HEAD";
 constexpr std::string_view records_path = "/idempotency/";
+constexpr std::string_view upstreams_path = "/upstreams/";
 constexpr std::string_view plain_paths[] = {"/healthz", "/readyz", "/metrics",
                                             "/config",  "/routes", "/upstreams"};
 
@@ -57,6 +58,12 @@ Admin::Page Admin::method_not_allowed(std::string_view allow) {
   return page;
 }
 
+Admin::Page Admin::no_page() {
+  return problem(404, "no-route", "No such page",
+                 "The admin listener has /healthz /readyz /metrics /config /routes /upstreams "
+                 "/upstreams/drain /upstreams/undrain /idempotency/{id} /idempotency/resolve.");
+}
+
 Admin::Page Admin::no_record() {
   return problem(404, "no-record", "No such record",
                  "The store has no record with this id: it was never made, was given back, or has "
@@ -87,11 +94,8 @@ runtime::Task<Admin::Page> Admin::page_for(proxy::Transaction& transaction) {
                       "Ask by IP address or localhost, or name the host in admin.hosts.");
   }
   if (request.path.starts_with(records_path)) co_return co_await record_page_for(transaction);
-  if (std::ranges::find(plain_paths, request.path) == std::end(plain_paths)) {
-    co_return problem(404, "no-route", "No such page",
-                      "The admin listener has /healthz /readyz /metrics /config /routes /upstreams "
-                      "/idempotency/{id} /idempotency/resolve.");
-  }
+  if (request.path.starts_with(upstreams_path)) co_return co_await drain_page_for(transaction);
+  if (std::ranges::find(plain_paths, request.path) == std::end(plain_paths)) co_return no_page();
   if (!is_read(request)) co_return method_not_allowed(read_methods);
   co_return plain_page(request.path);
 }
@@ -100,7 +104,6 @@ runtime::Task<Admin::Page> Admin::record_page_for(proxy::Transaction& transactio
   const http::RequestHead& request = transaction.request();
   const std::string_view name = request.path.substr(records_path.size());
   if (name == "resolve") {
-    if (request.method != http::Method::post) co_return method_not_allowed("POST");
     co_return co_await resolve_record(transaction);
   }
   if (!is_read(request)) co_return method_not_allowed(read_methods);
@@ -124,10 +127,15 @@ runtime::Task<Admin::Page> Admin::show_record(std::string_view id) {
   co_return Page{200, json, record_page(*digest, *verdict)};
 }
 
-runtime::Task<Admin::Page> Admin::resolve_record(proxy::Transaction& transaction) {
+runtime::Task<Result<std::string_view, Admin::Page>> Admin::take_order(
+    proxy::Transaction& transaction) {
+  if (transaction.request().method != http::Method::post) {
+    co_return unexpected(method_not_allowed("POST"));
+  }
   if (!has_admin_field(transaction.request())) {
-    co_return problem(403, "admin-header-missing", "The header X-Holdfast-Admin is missing",
-                      "What changes anything needs the header \"X-Holdfast-Admin: 1\".");
+    co_return unexpected(
+        problem(403, "admin-header-missing", "The header X-Holdfast-Admin is missing",
+                "What changes anything needs the header \"X-Holdfast-Admin: 1\"."));
   }
   proxy::RequestBody& body = transaction.body();
   body.keep_up_to(max_admin_body);
@@ -135,10 +143,30 @@ runtime::Task<Admin::Page> Admin::resolve_record(proxy::Transaction& transaction
     const auto pulled = co_await body.pull(body_patience);
     if (pulled) continue;
     const http::RequestError& error = pulled.error().error;
-    co_return problem(status_of(error.problem), http::name(error.problem),
-                      http::title(error.problem), error.detail);
+    co_return unexpected(problem(status_of(error.problem), http::name(error.problem),
+                                 http::title(error.problem), error.detail));
   }
-  const Result<Resolution, std::string> resolution = parse_resolution(body.kept());
+  co_return body.kept();
+}
+
+runtime::Task<Admin::Page> Admin::drain_page_for(proxy::Transaction& transaction) {
+  const std::string_view action = transaction.request().path.substr(upstreams_path.size());
+  if (action != "drain" && action != "undrain") co_return no_page();
+  Result<std::string_view, Page> order = co_await take_order(transaction);
+  if (!order) co_return std::move(order.error());
+  const Result<DrainTarget, std::string> target = parse_drain_target(*order);
+  if (!target) co_return problem(400, "bad-request", "Not an endpoint", target.error());
+  if (!source_.drain(*target, action == "drain")) {
+    co_return problem(404, "no-endpoint", "No such endpoint",
+                      "No upstream of this name has this endpoint; /upstreams lists them.");
+  }
+  co_return Page{200, json, source_.upstreams()};
+}
+
+runtime::Task<Admin::Page> Admin::resolve_record(proxy::Transaction& transaction) {
+  Result<std::string_view, Page> order = co_await take_order(transaction);
+  if (!order) co_return std::move(order.error());
+  const Result<Resolution, std::string> resolution = parse_resolution(*order);
   if (!resolution) {
     co_return problem(400, "bad-request", "Not a resolution", resolution.error());
   }

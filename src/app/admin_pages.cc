@@ -23,7 +23,8 @@ Json limit_json(std::optional<std::uint64_t> limit) {
 }
 
 std::string_view name(policy::BalanceKind kind) {
-  return kind == policy::BalanceKind::round_robin ? "round_robin" : "least_request";
+  constexpr std::string_view names[] = {"least_request", "round_robin", "consistent_hash"};
+  return names[static_cast<std::size_t>(kind)];
 }
 
 Json breaker_json(const policy::BreakerOptions& options, const proxy::SharedUpstream* shared) {

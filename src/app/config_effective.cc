@@ -202,13 +202,13 @@ Json upstream_json(const proxy::UpstreamConfig& upstream) {
   }
   Json json = {{"endpoints", std::move(endpoints)}};
   json.update(plain_table(upstream, [](auto& writer, proxy::UpstreamConfig& options) {
-    writer.choice("balance", options.balance, balance_choices);
     upstream_keys(writer, options);
     writer.table("pool", [&](auto& sub) { pool_keys(sub, options.pool); });
     const bool tls = std::ranges::any_of(
         options.endpoints, [](const auto& one) { return one.credentials != nullptr; });
     if (tls) writer.table("tls", [&](auto& sub) { client_tls_keys(sub, options.tls); });
     writer.table("breaker", [&](auto& sub) { breaker_keys(sub, options.breaker); });
+    writer.table("health", [&](auto& sub) { health_keys(sub, options.health); });
     writer.table("outlier", [&](auto& sub) { outlier_keys(sub, options.outlier); });
   }));
   return json;

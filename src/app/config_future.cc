@@ -15,12 +15,8 @@ bool is_header_source(std::string_view text) {
 bool is_limit_key(std::string_view text) {
   return text == "route" || text == "client_ip" || is_header_source(text);
 }
-bool is_hash_key(std::string_view text) {
-  return text == "client_ip" || is_header_source(text);
-}
 
 constexpr TextRule limit_key_rule = {R"("route", "client_ip" or "header:NAME")", is_limit_key};
-constexpr TextRule hash_key_rule = {R"("client_ip" or "header:NAME")", is_hash_key};
 
 void check_text(Reader& keys, std::string_view key, const TextRule& rule) {
   std::string value;
@@ -40,18 +36,6 @@ void check_duration(Reader& keys, std::string_view key, Zero zero = Zero::refuse
 void check_count(Reader& keys, std::string_view key, Range range) {
   std::int64_t value = 0;
   keys.count(key, value, range);
-}
-
-bool is_path(std::string_view text) {
-  return text.starts_with('/');
-}
-
-void check_health(Reader& keys) {
-  check_text(keys, "path", {R"(a path that begins with "/")", is_path});
-  check_duration(keys, "interval");
-  check_duration(keys, "timeout");
-  check_count(keys, "healthy_after", small_count);
-  check_count(keys, "unhealthy_after", small_count);
 }
 
 void check_rate_limit(Reader& keys) {
@@ -83,18 +67,6 @@ void refuse_listener_keys(Reader& listener) {
   std::vector<std::string> allow;
   listener.texts("allow", allow, some_text_rule);
   if (!allow.empty()) listener.refuse("allow");
-}
-
-bool refuse_upstream_keys(Reader& upstream) {
-  upstream.refuse("hash_key");
-  check_text(upstream, "hash_key", hash_key_rule);
-  upstream.refuse("health");
-  upstream.table("health", check_health);
-
-  const Entry* balance = upstream.find("balance");
-  if (balance == nullptr || balance->value.text != "consistent_hash") return false;
-  upstream.error(balance->value.place, R"(balance = "consistent_hash" is not in this version)");
-  return true;
 }
 
 void refuse_policies(Reader& keys) {

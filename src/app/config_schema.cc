@@ -1,5 +1,7 @@
 #include "holdfast/app/config_schema.h"
 
+#include <algorithm>
+
 #include "holdfast/app/config_sections.h"
 #include "holdfast/base/text.h"
 #include "holdfast/http/fields.h"
@@ -31,6 +33,18 @@ bool is_key_header(std::string_view text) {
 /// The methods that change something; a key of any other is none of holdfast's business.
 bool is_keyed_method(std::string_view text) {
   return text == "POST" || text == "PATCH" || text == "PUT" || text == "DELETE";
+}
+
+bool is_hash_key(std::string_view text) {
+  constexpr std::string_view prefix = "header:";
+  return text == "client_ip" ||
+         (text.starts_with(prefix) && http::is_token(text.substr(prefix.size())));
+}
+
+/// As a request line may have it, query and all.
+bool is_check_path(std::string_view text) {
+  const auto may_stand = [](char c) { return c > ' ' && c < 0x7f && c != '#'; };
+  return text.starts_with('/') && std::ranges::all_of(text, may_stand);
 }
 
 }  // namespace holdfast::app

@@ -206,12 +206,15 @@ proxy::UpstreamConfig read_upstream(Reader& keys, const std::string& name, LoadC
   read_endpoints(keys, upstream.endpoints);
   check_schemes(keys, upstream.endpoints);
   read_upstream_tls(keys, upstream, context);
-  const bool balance_refused = refuse_upstream_keys(keys);
-  if (!balance_refused) keys.choice("balance", upstream.balance, balance_choices);
   upstream_keys(keys, upstream);
+  const bool hashes = upstream.balance == policy::BalanceKind::consistent_hash;
+  if (const Entry* hash_key = keys.find("hash_key"); hash_key != nullptr && !hashes) {
+    keys.error(hash_key->place, R"("hash_key" makes no sense without balance = "consistent_hash")");
+  }
   keys.table("pool", [&](Reader& pool) { pool_keys(pool, upstream.pool); });
   keys.table("breaker", [&](Reader& breaker) { read_breaker(breaker, upstream.breaker); });
   keys.table("outlier", [&](Reader& outlier) { outlier_keys(outlier, upstream.outlier); });
+  keys.table("health", [&](Reader& health) { health_keys(health, upstream.health); });
   Policies policies;
   read_policies(keys, policies, context);
   return upstream;

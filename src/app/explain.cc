@@ -126,7 +126,7 @@ void print_route(Printer& printer, const Json& config, std::size_t index,
   }
   if (upstream.empty()) return;  // it answers by itself
   const Json& its = config["upstream"][upstream];
-  for (const char* key : {"tls", "breaker", "outlier"}) {
+  for (const char* key : {"tls", "breaker", "outlier", "health"}) {
     if (!its.contains(key)) continue;
     printer.values(its[key], fmt::format("/upstream/{}/{}", pointer_step(upstream), key), key);
   }

@@ -158,6 +158,8 @@ std::vector<UpstreamGauges> upstream_gauges(const proxy::Config& config,
       row.active_connections = shared->active_connections.load(std::memory_order_relaxed);
       row.idle_connections = shared->idle_connections.load(std::memory_order_relaxed);
       row.ejections = shared->endpoints().ejections();
+      row.checks_passed = shared->endpoints().checks_passed();
+      row.checks_failed = shared->endpoints().checks_failed();
       for (const proxy::EndpointReport& report : shared->endpoints().report(now)) {
         ++row.endpoints[static_cast<std::size_t>(report.state)];
       }
@@ -319,6 +321,15 @@ void tell_upstreams(MetricsPage& page, const Scrape& scrape) {
              "Endpoints ejected because their answers failed.");
   for (const auto& [slot, upstream] : scrape.upstreams) {
     page.counter(upstream.ejections, {label("upstream", upstream.name)});
+  }
+  page.begin(MetricType::Counter, "holdfast_upstream_health_checks_total",
+             "Active checks of endpoints that have ended.");
+  for (const auto& [slot, upstream] : scrape.upstreams) {
+    const auto result = [&](std::string_view word) {
+      return Labels{label("upstream", upstream.name), label("result", word)};
+    };
+    page.counter(upstream.checks_passed, result("passed"));
+    page.counter(upstream.checks_failed, result("failed"));
   }
 }
 

@@ -27,6 +27,7 @@
 #include "holdfast/net/uv_listener.h"
 #include "holdfast/net/uv_network.h"
 #include "holdfast/proxy/connection_set.h"
+#include "holdfast/proxy/health_checker.h"
 #include "holdfast/runtime/event_loop.h"
 #include "holdfast/runtime/scope.h"
 
@@ -150,6 +151,7 @@ class Server {
   net::UvNetwork network_;
   std::unique_ptr<store::Store> store_;  // the main loop's own, for the operator
   bool store_evicts_ = false;
+  proxy::HealthCheckers health_;
   runtime::Scope scope_;
   std::unique_ptr<Admin> admin_;
   std::unique_ptr<proxy::ConnectionSet> admin_connections_;
@@ -174,6 +176,7 @@ Server::Server(const RunOptions& options, LoadedConfig loaded, SignalsHeld& sign
       metrics_(options.version, options.commit),
       gate_(config().server.max_connections),
       network_(loop_, names_),
+      health_(upstreams_, loop_.context(), network_, network_),
       worker_count_(config().server.workers.value_or(usable_cpus())) {}
 
 Server::~Server() {
@@ -228,9 +231,11 @@ runtime::Task<void> Server::ask_store() {
 }
 
 bool Server::start() {
-  upstreams_.on_endpoint_change([this](std::string_view upstream, const auto& change) {
-    endpoint_log_.changed(upstream, change);
-  });
+  upstreams_.on_endpoint_change(
+      {[this](std::string_view upstream, const proxy::EndpointChange& change) {
+         endpoint_log_.changed(upstream, change);
+       },
+       [this] { loop_.post([this] { health_.sync(); }); }});
   metrics_.set_log_dropped([this] { return error_sink_.dropped() + access_sink_.dropped(); });
   metrics_.set_upstreams(
       [this] { return upstream_gauges(config(), upstreams_, loop_.context().now()); });
@@ -300,6 +305,11 @@ AdminSource Server::admin_source() {
   source.config = [this] { return effective_json(loaded_); };
   source.routes = [this] { return routes_json(loaded_); };
   source.upstreams = [this] { return upstreams_page(config(), upstreams_, loop_.context().clock); };
+  source.drain = [this](const DrainTarget& target, bool draining) {
+    const auto upstream = upstreams_.find(target.upstream);
+    return upstream != nullptr &&
+           upstream->endpoints().drain(target.endpoint, draining, loop_.context().now());
+  };
   source.hosts = [this] { return config().admin.hosts; };
   source.store = [this] { return store_.get(); };
   source.resolved_ttl = [this] { return app::resolved_ttl(config()); };

@@ -1,6 +1,7 @@
 #include "holdfast/policy/balancer.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace holdfast::policy {
 namespace {
@@ -37,15 +38,52 @@ int draw_by_weight(std::span<const EndpointLoad> endpoints, bool untried_only, i
   return none;
 }
 
+/// The finalizer of splitmix64: every bit of the input moves every bit of the output.
+std::uint64_t mixed(std::uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+/// The larger the weight, the likelier the highest: -w / ln(u), with u uniform in (0, 1).
+double score_of(const EndpointLoad& endpoint, std::uint64_t key) {
+  const std::uint64_t drawn = mixed(endpoint.hash ^ mixed(key)) >> 11;
+  const double uniform = (static_cast<double>(drawn) + 0.5) * 0x1p-53;
+  return -static_cast<double>(endpoint.weight) / std::log(uniform);
+}
+
+int pick_by_hash(std::span<const EndpointLoad> endpoints, bool untried_only, std::uint64_t key) {
+  int best = none;
+  double best_score = 0;
+  for (std::size_t i = 0; i < endpoints.size(); ++i) {
+    if (!is_eligible(endpoints[i], untried_only)) continue;
+    const double score = score_of(endpoints[i], key);
+    if (best != none && score <= best_score) continue;
+    best = static_cast<int>(i);
+    best_score = score;
+  }
+  return best;
+}
+
 double load_of(const EndpointLoad& endpoint) {
   return static_cast<double>(endpoint.in_flight) / static_cast<double>(weight_of(endpoint));
 }
 
 }  // namespace
 
-int Balancer::pick(std::span<const EndpointLoad> endpoints, Rng& rng) {
+std::uint64_t stable_hash(std::string_view text) {
+  std::uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return mixed(hash);
+}
+
+int Balancer::pick(std::span<const EndpointLoad> endpoints, Rng& rng,
+                   std::optional<std::uint64_t> key) {
   const bool untried_only =
       std::ranges::any_of(endpoints, [](const EndpointLoad& e) { return is_eligible(e, true); });
+  if (kind_ == BalanceKind::consistent_hash && key) {
+    return pick_by_hash(endpoints, untried_only, *key);
+  }
   return kind_ == BalanceKind::round_robin ? pick_round_robin(endpoints, untried_only)
                                            : pick_least_request(endpoints, untried_only, rng);
 }

@@ -13,23 +13,29 @@ constexpr Duration look_again = std::chrono::seconds(1);
 
 }  // namespace
 
-bool Attempt::admit(std::span<const PoolPin> tried, TimePoint now) {
+bool Attempt::admit(std::span<const PoolPin> tried, std::optional<std::uint64_t> key,
+                    TimePoint now) {
   Transitions transitions;
   SharedUpstream& shared = cluster_.shared();
   auto permit = shared.acquire(now, transitions);
   report(transitions);
   if (permit) {
     permit_ = *permit;
-    pool = PoolPin(cluster_.pick(tried, services_.context.rng));
-    if (pool) return true;
+    if (pick(tried, key)) return true;
     settle(Breaker::Outcome::ignored);
-    retry_after = look_again;
-    error = Error{ErrorType::destination_unavailable, "no endpoint of the upstream is in service"};
     return false;
   }
   retry_after = permit.error().retry_after;
   services_.observer.breaker_rejected(cluster_.slot());
   error = Error{ErrorType::destination_unavailable, "the circuit breaker of the upstream is open"};
+  return false;
+}
+
+bool Attempt::pick(std::span<const PoolPin> tried, std::optional<std::uint64_t> key) {
+  pool = PoolPin(cluster_.pick(tried, services_.context.rng, key));
+  if (pool) return true;
+  retry_after = look_again;
+  error = Error{ErrorType::destination_unavailable, "no endpoint of the upstream is in service"};
   return false;
 }
 
@@ -40,7 +46,7 @@ void Attempt::settle(Breaker::Outcome outcome) {
                            services_.context.rng, transitions);
   permit_.reset();
   report(transitions);
-  if (begun && outcome != Breaker::Outcome::ignored) tell_endpoint(outcome);
+  if (begun && pool && outcome != Breaker::Outcome::ignored) tell_endpoint(outcome);
 }
 
 /// What says nothing to the breaker says nothing here.

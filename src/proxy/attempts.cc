@@ -8,6 +8,7 @@
 #include "holdfast/http/date.h"
 #include "holdfast/policy/idempotency_key.h"
 #include "holdfast/policy/retry.h"
+#include "holdfast/proxy/balance_key.h"
 
 namespace holdfast::proxy {
 namespace {
@@ -71,6 +72,17 @@ Attempt& Attempts::begin(Cluster& cluster) {
   return *slots_[free];
 }
 
+bool Attempts::admit(Attempt& attempt) {
+  return attempt.admit(tried_, key_for(attempt.cluster()), now());
+}
+
+std::optional<std::uint64_t> Attempts::key_for(const Cluster& cluster) const {
+  const UpstreamConfig& config = cluster.config();
+  if (config.balance != policy::BalanceKind::consistent_hash) return std::nullopt;
+  return balance_key(config.hash_key, outgoing_.head.fields, outgoing_.client_ip,
+                     outgoing_.client_trusted, generation_.config().server.trusted_proxies);
+}
+
 runtime::Task<void> Attempts::run() {
   Attempt& first = begin(*route_.cluster);
   if (left_of_total() == Duration::zero()) {
@@ -78,7 +90,7 @@ runtime::Task<void> Attempts::run() {
     error_name_ = name(first.error->type);
     co_return;
   }
-  if (!first.admit(tried_, now())) {
+  if (!admit(first)) {
     error_name_ = name(first.error->type);
     // Fall through to the decision: `open` may be listed among the conditions of a retry.
   } else {
@@ -93,7 +105,7 @@ runtime::Task<void> Attempts::run() {
     // The breaker is asked before the last answer is let go: if it opened meanwhile, that one
     // stands.
     Attempt& next = begin(*route_.cluster);
-    if (!next.admit(tried_, now())) {
+    if (!admit(next)) {
       drop(slots_[1 - outcome_]);
       co_return;
     }
@@ -152,7 +164,7 @@ void Attempts::fail(const Error& error, std::optional<Duration> retry_after, int
 
 Attempt* Attempts::begin_other(Cluster& cluster) {
   Attempt& other = begin(cluster);
-  if (other.admit(tried_, now())) return &other;
+  if (admit(other)) return &other;
   forget_other();
   return nullptr;
 }
@@ -177,7 +189,7 @@ runtime::Task<void> Attempts::hedged() {
 
   tried_.push_back(first.pool);
   Attempt& second = begin(*route_.cluster);
-  bool granted = second.admit(tried_, now());
+  bool granted = admit(second);
   if (granted && !route_.cluster->shared().try_retry(route_.config->retry.budget, now())) {
     services_.observer.retry_denied("budget");
     granted = false;
@@ -302,13 +314,7 @@ runtime::Task<void> Attempts::find_address(Attempt& attempt, TimePoint deadline)
 
 /// The list of endpoints has changed while the attempt waited.
 void Attempts::pick_again(Attempt& attempt) {
-  attempt.pool = PoolPin(attempt.cluster().pick(tried_, services_.context.rng));
-  if (attempt.pool) {
-    endpoint_ = attempt.pool;
-  } else {
-    attempt.error =
-        Error{ErrorType::destination_unavailable, "no endpoint of the upstream is in service"};
-  }
+  if (attempt.pick(tried_, key_for(attempt.cluster()))) endpoint_ = attempt.pool;
 }
 
 /// The request out, the head of its response in.

@@ -31,7 +31,8 @@ void Cluster::follow(const EndpointMembers& members, const Pools& before) {
       next.push_back(std::make_shared<EndpointPool>(member, config_.pool, shared_,
                                                     services_.context, services_.connector));
     }
-    loads_.push_back({.weight = member.config.weight});
+    loads_.push_back(
+        {.weight = member.config.weight, .hash = policy::stable_hash(member.shared->key())});
   }
   endpoints_ = std::move(next);
   version_ = members.version;
@@ -53,7 +54,8 @@ void Cluster::catch_up() {
   }
 }
 
-EndpointPool* Cluster::pick(std::span<const PoolPin> tried, Rng& rng) {
+EndpointPool* Cluster::pick(std::span<const PoolPin> tried, Rng& rng,
+                            std::optional<std::uint64_t> key) {
   names_.refresh();
   if (shared_endpoints_.version() != version_) catch_up();
   const bool calm = shared_endpoints_.calm();
@@ -68,7 +70,7 @@ EndpointPool* Cluster::pick(std::span<const PoolPin> tried, Rng& rng) {
     load.available = calm || shared_endpoints_.available(pool.shared());
     load.share = calm ? 100 : shared_endpoints_.share(pool.shared(), now);
   }
-  const int chosen = balancer_.pick(loads_, rng);
+  const int chosen = balancer_.pick(loads_, rng, key);
   if (chosen < 0) return nullptr;
   EndpointPool* const pool = endpoints_[static_cast<std::size_t>(chosen)].get();
   if (!pool->lost_lately()) return pool;

@@ -21,6 +21,7 @@ const EndpointMember* find(const EndpointMembers& members, std::string_view key)
 
 std::string_view SharedEndpoints::why(const SharedEndpoint& endpoint) {
   if (endpoint.state() == EndpointState::draining) return "taken out by hand";
+  if (endpoint.state() == EndpointState::unhealthy) return endpoint.unhealthy_why_;
   return endpoint.state() == EndpointState::ejected ? endpoint.ejected_why_ : std::string_view();
 }
 
@@ -44,6 +45,7 @@ void SharedEndpoints::configure(const UpstreamConfig& config, TimePoint now) {
     ++configuration_;
     configured_ = config.endpoints;
     outlier_ = config.outlier;
+    health_ = config.health;
     std::erase_if(resolved_, [&](const auto& entry) {
       return std::ranges::none_of(configured_, [&](const EndpointConfig& endpoint) {
         return endpoint.endpoint.text() == entry.first;
@@ -52,6 +54,7 @@ void SharedEndpoints::configure(const UpstreamConfig& config, TimePoint now) {
     rebuild(now, changes);
   }
   tell(changes);
+  if (listener_.list_changed) listener_.list_changed();
 }
 
 void SharedEndpoints::resolved(std::string_view endpoint,
@@ -71,6 +74,7 @@ void SharedEndpoints::resolved(std::string_view endpoint,
     rebuild(now, changes);
   }
   tell(changes);
+  if (listener_.list_changed) listener_.list_changed();
 }
 
 std::optional<SharedEndpoints::Resolved> SharedEndpoints::known(std::string_view endpoint) const {
@@ -109,6 +113,7 @@ void SharedEndpoints::rebuild(TimePoint now, Changes& changes) {
     }
   }
   members_ = std::move(next);
+  if (!health_.enabled()) forget_checks(now, changes);
   settle(now, changes);
   version_.store(members_->version, std::memory_order_release);
 }
@@ -147,10 +152,8 @@ void SharedEndpoints::record(SharedEndpoint& endpoint, policy::Outlier::Outcome 
   Changes changes;
   {
     const std::lock_guard lock(mutex_);
-    const bool listed = std::ranges::any_of(members_->list, [&](const EndpointMember& member) {
-      return member.shared.get() == &endpoint;
-    });
-    if (!listed || members_->list.size() < 2 || endpoint.state() != EndpointState::healthy) return;
+    if (!lists(endpoint) || members_->list.size() < 2 || endpoint.state() != EndpointState::healthy)
+      return;
     const bool ejected = endpoint.outlier_.record(outcome, began, now, outlier_, census());
     endpoint.failing_.store(endpoint.outlier_.failures_in_a_row() > 0, std::memory_order_relaxed);
     if (!ejected) return;
@@ -161,6 +164,40 @@ void SharedEndpoints::record(SharedEndpoint& endpoint, policy::Outlier::Outcome 
     settle(now, changes);
   }
   tell(changes);
+}
+
+bool SharedEndpoints::lists(const SharedEndpoint& endpoint) const {
+  return std::ranges::any_of(members_->list, [&](const EndpointMember& member) {
+    return member.shared.get() == &endpoint;
+  });
+}
+
+void SharedEndpoints::checked(SharedEndpoint& endpoint, bool passed, std::string_view what,
+                              TimePoint now) {
+  (passed ? passed_ : failed_).fetch_add(1, std::memory_order_relaxed);
+  Changes changes;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!health_.enabled() || !lists(endpoint)) return;
+    if (!endpoint.health_.record(passed, health_)) return;
+    endpoint.unhealthy_why_ = "checks fail, the last: " + std::string(what);
+    take_out(endpoint, endpoint.unhealthy_, !passed, now, changes);
+    settle(now, changes);
+  }
+  tell(changes);
+}
+
+/// Without checks nobody would find out that an endpoint is well again.
+void SharedEndpoints::forget_checks(TimePoint now, Changes& changes) {
+  for (const EndpointMember& member : members_->list) {
+    member.shared->health_ = {};
+    take_out(*member.shared, member.shared->unhealthy_, false, now, changes);
+  }
+}
+
+policy::HealthOptions SharedEndpoints::health() const {
+  const std::lock_guard lock(mutex_);
+  return health_;
 }
 
 bool SharedEndpoints::drain(std::string_view key, bool draining, TimePoint now) {
@@ -202,6 +239,7 @@ void SharedEndpoints::show(SharedEndpoint& endpoint, TimePoint now, Changes& cha
   const EndpointState before = endpoint.state();
   EndpointState state = EndpointState::healthy;
   if (endpoint.outlier_.ejected()) state = EndpointState::ejected;
+  if (endpoint.unhealthy_) state = EndpointState::unhealthy;
   if (endpoint.draining_) state = EndpointState::draining;
   if (before == state) return;
   endpoint.state_.store(state, std::memory_order_relaxed);
@@ -258,8 +296,8 @@ void SharedEndpoints::publish(TimePoint now) {
 }
 
 void SharedEndpoints::tell(const Changes& changes) const {
-  if (!listener_) return;
-  for (const EndpointChange& change : changes) listener_(upstream_, change);
+  if (!listener_.state_changed) return;
+  for (const EndpointChange& change : changes) listener_.state_changed(upstream_, change);
 }
 
 std::vector<EndpointReport> SharedEndpoints::report(TimePoint now) {

@@ -2,6 +2,7 @@
 #include <atomic>
 #include <csignal>
 #include <map>
+#include <set>
 #include <thread>
 
 #include "tests/support/suite.h"
@@ -235,4 +236,127 @@ TEST_CASE("a reload that adds and takes endpoints away under load fails no reque
   load.end();
   check_even(load.by_body(), 3);
   CHECK(load.failed() == 0);
+}
+
+TEST_CASE("checks take out an endpoint whose /healthz fails, and bring it back") {
+  std::atomic<int> health{200};
+  const auto well = [](Exchange& exchange) { exchange.respond(200, "one"); };
+  const auto flipping = [&](Exchange& exchange) {
+    const bool check = exchange.request.target == "/healthz?deep=1";
+    if (check) CHECK(exchange.request.headers.get("User-Agent") == "holdfast/health-check");
+    exchange.respond(check ? health.load() : 200, "two");
+  };
+  ScriptedUpstream one(well);
+  ScriptedUpstream two(flipping);
+  const std::string checks =
+      "[upstream.app.health]\npath = \"/healthz?deep=1\"\ninterval = \"50ms\"\n";
+  const Setup setup{.endpoints = {one.url(), two.url()},
+                    .server = "workers = 2",
+                    .upstream = "balance = \"round_robin\"",
+                    .more = checks};
+  Holdfast holdfast(setup);
+  Load load(holdfast, 4);
+  CHECK(load.more(50));
+  health = 503;
+  CHECK(wait_state(holdfast, two.address(), "unhealthy"));
+  CHECK(endpoint_of(holdfast, two.address())["why"] == "checks fail, the last: 503");
+  CHECK(wait_endpoints(holdfast, "unhealthy", 1));
+  load.forget();
+  CHECK(load.more(100));
+  CHECK(load.by_body()["two"] <= 4);  // those that were under way
+  // A reload does not forget it; one without checks does.
+  CHECK(holdfast.reload(setup));
+  CHECK(endpoint_of(holdfast, two.address())["state"] == "unhealthy");
+  health = 200;
+  CHECK(wait_state(holdfast, two.address(), "healthy"));
+  load.forget();
+  CHECK(load.more(500));
+  load.end();
+  check_even(load.by_body(), 2);
+  CHECK(load.failed() == 0);
+  CHECK(holdfast.metric("holdfast_upstream_health_checks_total",
+                        {{"upstream", "app"}, {"result", "failed"}}) >= 3);
+  health = 503;
+  CHECK(wait_state(holdfast, two.address(), "unhealthy"));
+  Setup without = setup;
+  without.more = "";
+  CHECK(holdfast.reload(without));
+  CHECK(endpoint_of(holdfast, two.address())["state"] == "healthy");
+}
+
+TEST_CASE("with no endpoint healthy and no panic requests are refused at once") {
+  ScriptedUpstream app(reply(500));
+  const Holdfast holdfast(
+      Setup{.endpoints = {app.url()},
+            .more = "[upstream.app.outlier]\npanic_below = 0.0\n[upstream.app.health]\n"
+                    "path = \"/up\"\ninterval = \"50ms\"\n"});
+  CHECK(wait_state(holdfast, app.address(), "unhealthy"));
+  const Response refused = holdfast.get("/");
+  CHECK(refused.status == 503);
+  CHECK(refused.headers.get("Retry-After") == "1");
+  CHECK(refused.body.find("destination-unavailable") != std::string::npos);
+}
+
+TEST_CASE("an operator takes an endpoint out and puts it back, and a reload keeps it out") {
+  auto servers = backends(2);
+  const Setup setup{.endpoints = urls(servers), .upstream = "balance = \"round_robin\""};
+  Holdfast holdfast(setup);
+  const std::string first = servers[0]->address();
+  const auto post = [&](const std::string& page, const std::string& body, Headers headers) {
+    headers.add("Host", "localhost");
+    return fetch(holdfast.admin_address(), page, headers, "POST", body).status;
+  };
+  const auto order = [&](const std::string& action, const std::string& endpoint) {
+    return post("/upstreams/" + action, R"({"upstream":"app","endpoint":")" + endpoint + "\"}",
+                {{"X-Holdfast-Admin", "1"}});
+  };
+  CHECK(post("/upstreams/drain", R"({"upstream":"app","endpoint":")" + first + "\"}", {}) == 403);
+  CHECK(order("drain", "127.0.0.1:1") == 404);
+  CHECK(order("stop", first) == 404);
+  CHECK(holdfast.admin("/upstreams/drain").status == 405);
+  CHECK(post("/upstreams/drain", "no json", {{"X-Holdfast-Admin", "1"}}) == 400);
+  CHECK(endpoint_of(holdfast, first)["state"] == "healthy");
+
+  Load load(holdfast, 4);
+  CHECK(load.more(50));
+  CHECK(order("drain", first) == 200);
+  CHECK(endpoint_of(holdfast, first)["state"] == "draining");
+  CHECK(holdfast.wait_for_log("\"message\":\"endpoint draining\""));
+  CHECK(wait_endpoints(holdfast, "draining", 1));
+  CHECK(holdfast.reload(setup));
+  load.forget();
+  CHECK(load.more(200));
+  CHECK(load.by_body()["backend-0"] <= 4);
+  CHECK(order("undrain", first) == 200);
+  CHECK(endpoint_of(holdfast, first)["state"] == "healthy");
+  load.forget();
+  CHECK(load.more(1000));
+  load.end();
+  check_even(load.by_body(), 2);
+  CHECK(load.failed() == 0);
+}
+
+TEST_CASE("a hash key keeps a user with an endpoint, over reloads and in every worker") {
+  auto servers = backends(4);
+  Holdfast holdfast(
+      Setup{.endpoints = urls(servers),
+            .server = "workers = 2",
+            .upstream = "balance = \"consistent_hash\"\nhash_key = \"header:X-User\""});
+  const auto home = [&](int user) {
+    return holdfast.get("/", {{"X-User", "user-" + std::to_string(user)}}).body;
+  };
+  std::vector<std::string> homes;
+  for (int user = 0; user < 60; ++user) homes.push_back(home(user));
+  CHECK(std::set<std::string>(homes.begin(), homes.end()).size() == 4);
+  for (int user = 0; user < 60; ++user) CHECK(home(user) == homes[static_cast<std::size_t>(user)]);
+  // Those of a killed endpoint go elsewhere at their first failure, the others stay.
+  servers[0]->kill();
+  for (int user = 0; user < 60; ++user) {
+    const std::string& before = homes[static_cast<std::size_t>(user)];
+    const std::string now = home(user);
+    CHECK((before == "backend-0" ? now != before && !now.empty() : now == before));
+  }
+  std::set<std::string> spread;
+  for (int i = 0; i < 60; ++i) spread.insert(holdfast.get("/").body);
+  CHECK(spread.size() == 3);
 }

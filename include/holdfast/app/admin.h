@@ -4,6 +4,8 @@
 //   GET  /idempotency/{id}     what became of a record (admin_records.h): 400 for no id,
 //                              404 without a record
 //   POST /idempotency/resolve  a person says what became of an unknown one: 409 if it is not
+//   POST /upstreams/drain      takes an endpoint out of service (admin_drain.h), whatever it is
+//        /upstreams/undrain    otherwise, and puts it back: 404 for one that there is not
 //
 // Contract: a Handler like the proxy's, so the wire is read by the same parser under the same
 // limits. A Host that is no IP literal, not localhost and not in admin.hosts gets 403: a web page
@@ -18,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "holdfast/app/admin_drain.h"
 #include "holdfast/app/admin_records.h"
 #include "holdfast/proxy/downstream.h"
 #include "holdfast/store/store.h"
@@ -32,6 +35,8 @@ struct AdminSource {
   std::function<std::string()> config;
   std::function<std::string()> routes;
   std::function<std::string()> upstreams;
+  /// Takes an endpoint out of service or puts it back; false: there is no such endpoint.
+  std::function<bool(const DrainTarget& target, bool draining)> drain;
   std::function<std::vector<std::string>()> hosts;
   /// Of this loop; nullptr where no route keeps records.
   std::function<store::Store*()> store;
@@ -60,10 +65,14 @@ class Admin final : public proxy::Handler {
   runtime::Task<Page> record_page_for(proxy::Transaction& transaction);
   runtime::Task<Page> show_record(std::string_view id);
   runtime::Task<Page> resolve_record(proxy::Transaction& transaction);
+  runtime::Task<Page> drain_page_for(proxy::Transaction& transaction);
+  /// The body of a request that changes something, or what is to be answered to it.
+  runtime::Task<Result<std::string_view, Page>> take_order(proxy::Transaction& transaction);
   runtime::Task<Page> apply_resolution(store::Store& store, const Resolution& resolution);
   Page plain_page(std::string_view path);
   Page problem(int status, std::string_view name, std::string_view title, std::string_view detail);
   Page method_not_allowed(std::string_view allow);
+  Page no_page();
   Page no_record();
   Page store_failed(const store::StoreError& error);
 

@@ -9,9 +9,6 @@ namespace holdfast::app {
 
 /// listener.mode and listener.allow, where they are not the defaults.
 void refuse_listener_keys(Reader& listener);
-/// upstream.health, .hash_key and balance = "consistent_hash".
-/// Returns true if `balance` has been dealt with.
-bool refuse_upstream_keys(Reader& upstream);
 /// The policy tables rate_limit and concurrency.
 void refuse_policies(Reader& keys);
 

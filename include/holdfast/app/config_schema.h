@@ -16,6 +16,8 @@ bool is_some_text(std::string_view text);
 bool is_name_or_empty(std::string_view text);
 bool is_key_header(std::string_view text);
 bool is_keyed_method(std::string_view text);
+bool is_check_path(std::string_view text);
+bool is_hash_key(std::string_view text);
 
 inline constexpr TextRule pseudonym_rule = {
     "a token (letters, digits, -._~) that begins with a letter", is_pseudonym};
@@ -28,6 +30,9 @@ inline constexpr TextRule key_header_rule = {"the name of a header that a client
                                              is_key_header};
 inline constexpr TextRule keyed_method_rule = {R"("POST", "PATCH", "PUT" or "DELETE")",
                                                is_keyed_method};
+
+inline constexpr TextRule hash_key_rule = {R"("client_ip" or "header:NAME")", is_hash_key};
+inline constexpr TextRule check_path_rule = {R"(a path that begins with "/")", is_check_path};
 
 inline constexpr Choice<proxy::UnderscoreHeaders> underscore_choices[] = {
     {"drop", proxy::UnderscoreHeaders::drop},
@@ -44,7 +49,8 @@ inline constexpr Choice<proxy::AccessLog> access_choices[] = {{"all", proxy::Acc
                                                               {"off", proxy::AccessLog::off}};
 inline constexpr Choice<policy::BalanceKind> balance_choices[] = {
     {"least_request", policy::BalanceKind::least_request},
-    {"round_robin", policy::BalanceKind::round_robin}};
+    {"round_robin", policy::BalanceKind::round_robin},
+    {"consistent_hash", policy::BalanceKind::consistent_hash}};
 inline constexpr Choice<proxy::HostHeader> host_header_choices[] = {
     {"auto", proxy::HostHeader::automatic},
     {"preserve", proxy::HostHeader::preserve},
@@ -128,9 +134,11 @@ void store_keys(Keys& keys, store::StoreOptions& store) {
   keys.choice("on_error", store.on_error, on_error_choices);
 }
 
-/// [upstream.NAME], the plain keys but `balance`, one of whose words is not in this version
+/// [upstream.NAME], the plain keys
 template <class Keys>
 void upstream_keys(Keys& keys, proxy::UpstreamConfig& upstream) {
+  keys.choice("balance", upstream.balance, balance_choices);
+  keys.text("hash_key", upstream.hash_key, hash_key_rule);
   keys.duration("dns_refresh", upstream.dns_refresh);
   keys.choice("host_header", upstream.host_header, host_header_choices);
 }
@@ -168,6 +176,16 @@ void outlier_keys(Keys& keys, policy::OutlierOptions& outlier) {
   keys.ratio("max_ejected", outlier.max_ejected);
   keys.ratio("panic_below", outlier.panic_below);
   keys.duration("slow_start", outlier.slow_start);
+}
+
+/// [upstream.NAME.health]
+template <class Keys>
+void health_keys(Keys& keys, policy::HealthOptions& health) {
+  keys.text("path", health.path, check_path_rule);
+  keys.duration("interval", health.interval);
+  keys.duration("timeout", health.timeout);
+  keys.count("healthy_after", health.healthy_after, small_count);
+  keys.count("unhealthy_after", health.unhealthy_after, small_count);
 }
 
 /// timeout, a policy table

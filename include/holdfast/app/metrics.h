@@ -98,6 +98,8 @@ struct UpstreamGauges {
   std::int64_t idle_connections = 0;
   std::array<std::size_t, 4> endpoints{};  // by proxy::EndpointState
   std::uint64_t ejections = 0;
+  std::uint64_t checks_passed = 0;
+  std::uint64_t checks_failed = 0;
 };
 
 /// The gauges of every upstream of `config`.

@@ -25,7 +25,9 @@ class Attempt {
 
   /// Asks the breaker, then for an endpoint, rather one that is not among `tried`. False: the
   /// breaker is not closed, or no endpoint is in service, and error is set.
-  bool admit(std::span<const PoolPin> tried, TimePoint now);
+  bool admit(std::span<const PoolPin> tried, std::optional<std::uint64_t> key, TimePoint now);
+  /// Chooses an endpoint, perhaps anew. False: none is in service, and error is set.
+  bool pick(std::span<const PoolPin> tried, std::optional<std::uint64_t> key);
   /// Tells the breaker and the endpoint how the call ended; the first word counts.
   void settle(policy::Breaker::Outcome outcome);
   /// What settle() shall say of a failure.

@@ -117,6 +117,8 @@ class Attempts {
 
   void start_clocks(TimePoint at);
   Attempt& begin(Cluster& cluster);
+  bool admit(Attempt& attempt);
+  std::optional<std::uint64_t> key_for(const Cluster& cluster) const;
   void drop(std::optional<Attempt>& slot);
   bool grant_retry(Attempt& last, Duration& delay);
   bool may_hedge() const;

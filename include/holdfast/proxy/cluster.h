@@ -46,8 +46,10 @@ class Cluster {
   Cluster(const UpstreamConfig& config, Services& services, const Cluster* previous);
 
   /// The endpoint for an attempt, rather one that is not among `tried`; nullptr: none is in
-  /// service. Who goes on speaking of it, once others may have run, holds a PoolPin.
-  EndpointPool* pick(std::span<const PoolPin> tried, Rng& rng);
+  /// service. Who goes on speaking of it, once others may have run, holds a PoolPin. `key` is of
+  /// consistent_hash.
+  EndpointPool* pick(std::span<const PoolPin> tried, Rng& rng,
+                     std::optional<std::uint64_t> key = std::nullopt);
 
   /// Another address of the same name, to connect to beside it (rather one of the other family,
   /// then one with less to do); nullptr: there is none in service.

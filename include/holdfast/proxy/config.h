@@ -28,6 +28,7 @@
 #include "holdfast/policy/balancer.h"
 #include "holdfast/policy/breaker.h"
 #include "holdfast/policy/condition.h"
+#include "holdfast/policy/health_check.h"
 #include "holdfast/policy/idempotency_options.h"
 #include "holdfast/policy/outlier.h"
 #include "holdfast/policy/retry.h"
@@ -96,12 +97,14 @@ struct UpstreamConfig {
   std::string name;
   std::vector<EndpointConfig> endpoints;  // at least one
   policy::BalanceKind balance = policy::BalanceKind::least_request;
+  std::string hash_key = "client_ip";  // or "header:NAME"; for consistent_hash
   Duration dns_refresh = std::chrono::seconds(30);
   HostHeader host_header = HostHeader::automatic;
   PoolOptions pool;
   net::TlsClientOptions tls;  // of its https endpoints; files made absolute by the loader
   policy::BreakerOptions breaker;
   policy::OutlierOptions outlier;
+  policy::HealthOptions health;
 };
 
 /// What is spoken with an upstream, by its name for ALPN.

@@ -12,9 +12,9 @@
 // max_ejected are out because the list has become shorter.
 //
 // Contract: thread-safe. A request reads without the lock: version(), calm(), available(), share();
-// the lock is taken where something changes, by a worker that has seen a new version, and for each
-// failure. What becomes due by the clock (a return, the end of a slow start) happens when somebody
-// asks: tick(). The listener is called on the thread that changed something, without the lock.
+// the lock is taken where something changes, and by a worker that has seen a new version. What is
+// due by the clock (a return, the end of a slow start) happens when somebody asks: tick(). The
+// listener is called on the thread that changed something, without the lock.
 #pragma once
 
 #include <atomic>
@@ -30,6 +30,7 @@
 
 #include "holdfast/base/time.h"
 #include "holdfast/net/address.h"
+#include "holdfast/policy/health_check.h"
 #include "holdfast/policy/outlier.h"
 #include "holdfast/proxy/config.h"
 
@@ -58,9 +59,12 @@ class SharedEndpoint {
   std::atomic<TimePoint> slow_start_from_{never};
   // What follows is read and written under the lock of SharedEndpoints.
   policy::Outlier outlier_;
+  policy::HealthCheck health_;
+  bool unhealthy_ = false;
   bool draining_ = false;
   TimePoint since_;
   std::string ejected_why_;
+  std::string unhealthy_why_;
 };
 
 /// An endpoint as a pool of connections needs it.
@@ -98,7 +102,12 @@ struct EndpointChange {
   std::optional<Duration> lasts;  // of an ejection
   TimePoint at{};
 };
-using EndpointListener = std::function<void(std::string_view upstream, const EndpointChange&)>;
+
+/// Who hears of what changes, on the thread that changed it and without the lock.
+struct EndpointListener {
+  std::function<void(std::string_view upstream, const EndpointChange&)> state_changed;
+  std::function<void()> list_changed;
+};
 
 class SharedEndpoints {
  public:
@@ -139,11 +148,16 @@ class SharedEndpoints {
   /// An attempt that began at `began` has ended. `what` names a failure ("503", "timeout").
   void record(SharedEndpoint& endpoint, policy::Outlier::Outcome outcome, TimePoint began,
               TimePoint now, std::string_view what);
+  /// An active check has ended; `what` is its status or the name of its error.
+  void checked(SharedEndpoint& endpoint, bool passed, std::string_view what, TimePoint now);
+  policy::HealthOptions health() const;
   /// Takes an endpoint out of service by hand, or puts it back. False: there is none of that key.
   bool drain(std::string_view key, bool draining, TimePoint now);
   std::vector<EndpointReport> report(TimePoint now);
   /// Since the start, of endpoints that were here at any time.
   std::uint64_t ejections() const { return ejections_.load(std::memory_order_relaxed); }
+  std::uint64_t checks_passed() const { return passed_.load(std::memory_order_relaxed); }
+  std::uint64_t checks_failed() const { return failed_.load(std::memory_order_relaxed); }
 
  private:
   using Changes = std::vector<EndpointChange>;
@@ -151,6 +165,7 @@ class SharedEndpoints {
   // -- under the lock
   void rebuild(TimePoint now, Changes& changes);
   policy::EndpointCensus census() const;
+  void forget_checks(TimePoint now, Changes& changes);
   static std::string_view why(const SharedEndpoint& endpoint);
   static void show(SharedEndpoint& endpoint, TimePoint now, Changes& changes);
   void return_due(TimePoint now, Changes& changes);
@@ -158,6 +173,7 @@ class SharedEndpoints {
   void readmit_one(TimePoint now, Changes& changes);
   static void take_out(SharedEndpoint& endpoint, bool& reason, bool out, TimePoint now,
                        Changes& changes);
+  bool lists(const SharedEndpoint& endpoint) const;
   void publish(TimePoint now);
 
   void tell(const Changes& changes) const;
@@ -166,6 +182,7 @@ class SharedEndpoints {
   const EndpointListener listener_;
   mutable std::mutex mutex_;
   policy::OutlierOptions outlier_;
+  policy::HealthOptions health_;
   std::vector<EndpointConfig> configured_;
   std::map<std::string, Resolved, std::less<>> resolved_;
   std::shared_ptr<const EndpointMembers> members_;
@@ -176,6 +193,8 @@ class SharedEndpoints {
   std::atomic<TimePoint> next_event_{never};
   std::atomic<Duration> slow_start_{Duration::zero()};  // zero: off
   std::atomic<std::uint64_t> ejections_{0};
+  std::atomic<std::uint64_t> passed_{0};
+  std::atomic<std::uint64_t> failed_{0};
 };
 
 }  // namespace holdfast::proxy

@@ -118,7 +118,7 @@ class SharedUpstream {
 /// Every upstream by name, over all configurations that are in use.
 class SharedUpstreams {
  public:
-  /// Hears of every change of an endpoint's state; on any thread. REQUIRES: before apply().
+  /// Hears of every change of endpoints, on any thread. REQUIRES: before apply().
   void on_endpoint_change(EndpointListener listener) { listener_ = std::move(listener); }
   /// Brings the set in line with a configuration: makes new ones, passes new options to those that
   /// stay, forgets those whose name is gone (exchanges that still use one keep it alive).

@@ -24,10 +24,6 @@ TEST_CASE("what is not built yet is refused by name, and right values bring no o
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"allow", "[[listener]]\nallow = [\"*.internal:80\"]\n"},
       {"mode", "[[listener]]\nmode = \"forward\"\n"},
-      {"hash_key", upstream + "hash_key = \"header:X-User\"\n"},
-      {"balance", upstream + "balance = \"consistent_hash\"\n"},
-      {"health", upstream + R"(health = { path = "/healthz", interval = "5s", timeout = "1s", )"
-                            R"(healthy_after = 2, unhealthy_after = 3 })"},
       {"rate_limit",
        "[defaults]\nrate_limit = { rate = \"100/s\", burst = 0, key = \"client_ip\" }\n"},
       {"concurrency", upstream +
@@ -47,7 +43,6 @@ TEST_CASE("what is not built yet is refused by name, and right values bring no o
 TEST_CASE("the values of what is refused are checked all the same") {
   const std::vector<std::string> documents = {
       "[[listener]]\nallow = [1]\nmode = \"forward\"\n",
-      std::string(some_upstream) + "health = { interval = 5 }\n",
       "[defaults]\nrate_limit = { rate = \"100\" }\n",
       "[defaults]\nconcurrency = { max = 0 }\n",
   };

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <string>
 #include <vector>
 
 using namespace holdfast;
@@ -30,6 +31,52 @@ double share_of(int endpoint, const std::vector<int>& picked) {
 }
 
 }  // namespace
+
+TEST_CASE("a key stays with its endpoint, and an endpoint that goes gives away only its own") {
+  Endpoints endpoints;
+  for (const char* name : {"10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80"}) {
+    endpoints.push_back({.hash = stable_hash(name)});
+  }
+  endpoints[3].weight = 3;
+  Balancer balancer(BalanceKind::consistent_hash);
+  Rng rng(1);
+  std::vector<int> before;
+  std::vector<int> without_first;
+  constexpr int keys = 6000;
+  for (int i = 0; i < keys; ++i) {
+    const std::uint64_t key = stable_hash("user-" + std::to_string(i));
+    const int home = balancer.pick(endpoints, rng, key);
+    before.push_back(home);
+    CHECK(balancer.pick(endpoints, rng, key) == home);
+    Endpoints fewer = endpoints;
+    fewer[0].available = false;
+    without_first.push_back(balancer.pick(fewer, rng, key));
+    CHECK((home == 0 || without_first.back() == home));
+    Endpoints tried = endpoints;
+    tried[static_cast<std::size_t>(home)].tried = true;
+    CHECK(balancer.pick(tried, rng, key) != home);
+    std::ranges::reverse(tried = endpoints);
+    CHECK(balancer.pick(tried, rng, key) == 3 - home);
+    tried = endpoints;
+    tried[static_cast<std::size_t>(home)].share = 10;
+    CHECK(balancer.pick(tried, rng, key) == home);
+  }
+  for (int i = 0; i < 4; ++i) {
+    CHECK(share_of(i, before) == doctest::Approx(i == 3 ? 0.5 : 1.0 / 6).epsilon(0.1));
+    if (i > 0)
+      CHECK(share_of(i, without_first) == doctest::Approx(i == 3 ? 0.6 : 0.2).epsilon(0.1));
+  }
+}
+
+TEST_CASE("without a key consistent_hash spreads as least_request does") {
+  const auto picked = picks(BalanceKind::consistent_hash, {{}, {}, {}}, 3000);
+  for (int i = 0; i < 3; ++i) CHECK(share_of(i, picked) == doctest::Approx(1.0 / 3).epsilon(0.1));
+}
+
+TEST_CASE("stable_hash is the same for ever: replicas of several versions agree") {
+  CHECK(stable_hash("") == 0xf52a15e9a9b5e89bu);
+  CHECK(stable_hash("10.0.0.1:80") == 15833689265622162035u);
+}
 
 TEST_CASE("a share of the weight is a share of the requests, where little is in flight") {
   for (const BalanceKind kind : both_kinds) {

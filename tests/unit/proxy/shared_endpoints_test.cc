@@ -76,11 +76,17 @@ struct Three {
     config.outlier.slow_start = slow_start;
     config.outlier.panic_below = panic_below;
     endpoints = std::make_unique<SharedEndpoints>(
-        config, start, [this](std::string_view upstream, const proxy::EndpointChange& change) {
-          CHECK(upstream == "api");
-          changes.push_back(change.key.substr(7, 1) + " " + std::string(name(change.from)) + ">" +
-                            std::string(name(change.to)));
-        });
+        config, start,
+        proxy::EndpointListener{
+            [this](std::string_view upstream, const proxy::EndpointChange& change) {
+              CHECK(upstream == "api");
+              changes.push_back(change.key.substr(7, 1) + " " + std::string(name(change.from)) +
+                                ">" + std::string(name(change.to)));
+            },
+            [this] { ++lists; }});
+  }
+  void check(std::size_t i, bool passed, TimePoint now) {
+    endpoints->checked(at(i), passed, passed ? "200" : "503", now);
   }
   proxy::SharedEndpoint& at(std::size_t i) { return *endpoints->members()->list[i].shared; }
   void fail(std::size_t i, TimePoint now, int times = 2) {
@@ -95,6 +101,7 @@ struct Three {
   proxy::UpstreamConfig config =
       upstream_of("api", {"http://10.0.0.1:80", "http://10.0.0.2:80", "http://10.0.0.3:80"});
   std::vector<std::string> changes;
+  int lists = 0;
   std::unique_ptr<SharedEndpoints> endpoints;
 };
 
@@ -158,6 +165,53 @@ TEST_CASE("to drain an ejected endpoint and to put it back ends its ejection") {
   CHECK(three.states(start + 2s) == "hhh");
   CHECK(three.changes ==
         std::vector<std::string>{"1 healthy>ejected", "1 ejected>draining", "1 draining>healthy"});
+}
+
+TEST_CASE("checks take out and bring back; ejections and drains go on beside them") {
+  Three three;
+  three.config.health.path = "/up";
+  three.endpoints->configure(three.config, start);
+  CHECK(three.lists == 2);
+  three.check(0, true, start);
+  for (int i = 0; i < 2; ++i) three.check(0, false, start);
+  CHECK(three.states(start) == "hhh");
+  three.fail(0, start);
+  CHECK(three.states(start) == "ehh");
+  three.check(0, false, start + 1s);
+  CHECK(three.states(start + 1s) == "uhh");
+  CHECK(three.endpoints->report(start + 1s)[0].why == "checks fail, the last: 503");
+  CHECK(three.endpoints->drain("10.0.0.1:80", true, start + 2s));
+  three.check(0, true, start + 3s);
+  three.check(0, true, start + 4s);
+  CHECK(three.states(start + 4s) == "dhh");
+  CHECK(three.endpoints->drain("10.0.0.1:80", false, start + 5s));
+  CHECK(three.states(start + 5s) == "hhh");
+  three.check(1, false, start + 6s);  // its first
+  CHECK(three.states(start + 6s) == "huh");
+  three.config.endpoints.erase(three.config.endpoints.begin());
+  three.endpoints->configure(three.config, start + 7s);
+  CHECK(three.states(start + 7s) == "uh");
+  three.config.health.path = "";
+  three.endpoints->configure(three.config, start + 8s);
+  CHECK(three.states(start + 8s) == "hh");
+  three.check(0, false, start + 9s);  // one that was under way
+  CHECK(three.endpoints->calm());
+  CHECK(three.endpoints->checks_passed() == 3);
+  CHECK(three.endpoints->checks_failed() == 5);
+}
+
+TEST_CASE("without panic nobody is asked that is unhealthy, with it everybody is") {
+  for (const double panic_below : {0.0, 0.5}) {
+    Three three(std::nullopt, panic_below);
+    three.config.health.path = "/up";
+    three.endpoints->configure(three.config, start);
+    three.fail(0, start);
+    for (const std::size_t i : {1, 2}) three.check(i, false, start);
+    CHECK(three.states(start) == "huu");  // the ejected one came back
+    three.check(0, false, start);
+    CHECK(three.states(start) == "uuu");
+    CHECK(three.endpoints->available(three.at(0)) == (panic_below > 0));
+  }
 }
 
 TEST_CASE("in panic all are used but those that drain") {
