@@ -19,6 +19,11 @@ constexpr std::size_t record_size = 16 * 1024;
 /// A buffer of up to this size stays with its stream for the next time.
 constexpr std::size_t small_buffer = 4096;
 
+/// For a client that forgot the "s" of https, in clear: it could read nothing else.
+constexpr std::string_view plain_http_answer =
+    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 50\r\n"
+    "Connection: close\r\n\r\nThis is a TLS port: plain HTTP was sent to HTTPS.\n";
+
 bool is_ssl_reason(unsigned long code, int reason) {
   return ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == reason;
 }
@@ -217,7 +222,8 @@ void TlsStream::out_of_bytes() {
 
 void TlsStream::fail_by_protocol() {
   const unsigned long code = ERR_peek_error();
-  if (is_ssl_reason(code, SSL_R_CERTIFICATE_VERIFY_FAILED)) {
+  // What is wrong with a signature comes before that the certificate is refused.
+  if (is_ssl_reason(ERR_peek_last_error(), SSL_R_CERTIFICATE_VERIFY_FAILED)) {
     const long verdict = SSL_get_verify_result(session_.get());
     fail(ErrorType::tls_certificate_error,
          std::string("its certificate is refused: ") + X509_verify_cert_error_string(verdict));
@@ -226,6 +232,7 @@ void TlsStream::fail_by_protocol() {
   } else if (is_ssl_reason(code, SSL_R_WRONG_VERSION_NUMBER)) {
     fail(ErrorType::tls_protocol_error, "what the peer says is not TLS");
   } else if (is_ssl_reason(code, SSL_R_HTTP_REQUEST)) {
+    outgoing_ = plain_http_answer;
     fail(ErrorType::tls_protocol_error, "the peer speaks HTTP without TLS");
   } else {
     fail(ErrorType::tls_protocol_error, take_openssl_reason());

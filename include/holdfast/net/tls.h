@@ -49,7 +49,8 @@ runtime::Task<Result<std::unique_ptr<Stream>>> tls_connect(
     TimePoint deadline, runtime::Context& context, TlsSessions* sessions = nullptr);
 
 /// Shakes hands over `transport`, which it takes, with a client; `session` is a TlsServerContext's
-/// and is taken too. Fails as tls_connect() does. The stream's client_identity() is the client.
+/// and is taken too. Fails as tls_connect() does; plain HTTP is answered 400, in clear. The
+/// stream's client_identity() is the client.
 runtime::Task<Result<std::unique_ptr<Stream>>> tls_accept(std::unique_ptr<Stream>& transport,
                                                           TlsSession& session, TimePoint deadline,
                                                           runtime::Context& context);
