@@ -289,17 +289,19 @@ runtime::Task<void> Attempts::connect(Attempt& attempt, bool fresh) {
 runtime::Task<void> Attempts::find_address(Attempt& attempt, TimePoint deadline) {
   ClusterNames& names = attempt.cluster().names();
   names.refresh();
+  bool waited = false;  // for a stale answer, once; what is picked then may know no address
   while (!attempt.error) {
     const PoolPin pool = attempt.pool;
     const net::Endpoint& endpoint = pool->endpoint().endpoint;
     if (!endpoint.is_named()) co_return;
     if (pool->is_resolved()) {
-      if (!names.is_stale(endpoint)) co_return;
+      if (waited || !names.is_stale(endpoint)) co_return;
       const TimePoint half =
           deadline == never ? never : now() + policy::time_left(deadline, now()) / 2;
       Result<void> ignored = co_await names.wait_for_answer(endpoint, half);
+      waited = true;
       pick_again(attempt);
-      co_return;
+      continue;
     }
     Result<void> found = co_await names.wait_for_answer(endpoint, deadline);
     if (!found) {
