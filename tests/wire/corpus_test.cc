@@ -41,7 +41,8 @@ std::vector<Job> jobs_of(const std::vector<WireCase>& cases, bool impatient) {
   for (const WireCase& one : cases) {
     if (is_impatient(one) != impatient || held_elsewhere.contains(one.id)) continue;
     (one.is_slow() ? slow : quick).push_back({&one, {}});
-    if (one.in_segments) continue;  // it says itself how it is cut
+    if (clients_speak_tls()) continue;  // handshakes take their time: one way is enough
+    if (one.in_segments) continue;      // it says itself how it is cut
     quick.push_back({&one, {Cutting::Way::bytewise}});
     const bool often = !one.is_slow() && is_short(one);
     for (unsigned seed = 1; seed <= (often ? random_cuts : 1); ++seed) {

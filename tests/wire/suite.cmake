@@ -21,7 +21,9 @@ foreach(source ${topics})
   set_tests_properties(wire.${topic} PROPERTIES LABELS integration TIMEOUT 180)
 endforeach()
 
-# The table once more, over TLS to the upstream.
-add_test(NAME wire.corpus_tls COMMAND wire_corpus)
-set_tests_properties(wire.corpus_tls PROPERTIES LABELS integration TIMEOUT 180
-  ENVIRONMENT HOLDFAST_WIRE_TLS=1)
+# The table once more, over TLS to the upstream, and over TLS with clients.
+foreach(who upstream client)
+  add_test(NAME wire.corpus_tls_${who} COMMAND wire_corpus)
+  set_tests_properties(wire.corpus_tls_${who} PROPERTIES LABELS integration TIMEOUT 180
+    ENVIRONMENT HOLDFAST_WIRE_TLS=${who})
+endforeach()

@@ -45,9 +45,25 @@ const Authority& authority() {
   return made;
 }
 
+const Certificate& identity() {
+  static const Certificate made = authority().issue({.san = "IP:127.0.0.1,DNS:localhost"});
+  return made;
+}
+
+bool speaks_tls(std::string_view who) {
+  const char* those = std::getenv("HOLDFAST_WIRE_TLS");
+  return those != nullptr && who == those;
+}
+
 std::unique_ptr<TlsFront> front_of(const ScriptedUpstream& upstream) {
-  if (std::getenv("HOLDFAST_WIRE_TLS") == nullptr) return nullptr;
+  if (!speaks_tls("upstream")) return nullptr;
   return std::make_unique<TlsFront>(upstream.address(), authority().issue({.san = "IP:127.0.0.1"}));
+}
+
+std::unique_ptr<TlsRelay> relay_to(const Holdfast& holdfast) {
+  if (!clients_speak_tls()) return nullptr;
+  return std::make_unique<TlsRelay>(holdfast.address(),
+                                    TlsRelay::Options{authority().ca_file(), "localhost"});
 }
 
 std::string configuration(const std::string& url, WireBench::Pace pace) {
@@ -57,6 +73,11 @@ std::string configuration(const std::string& url, WireBench::Pace pace) {
   }
   text += "[upstream.app]\nendpoints = [\"" + url + "\"]\nhost_header = \"preserve\"\n";
   if (url.starts_with("https:")) text += "tls = { ca = \"" + authority().ca_file() + "\" }\n";
+  if (clients_speak_tls()) {
+    text += "[[listener]]\nname = \"main\"\nlisten = \"127.0.0.1:" + std::to_string(free_port()) +
+            "\"\ntls = { cert = \"" + identity().cert_file() + "\", key = \"" +
+            identity().key_file() + "\" }\n";
+  }
   return text + std::string(policies);
 }
 
@@ -157,7 +178,7 @@ class Run {
 
   void play() {
     const Stopwatch since;
-    RawClient client = bench_.holdfast().client();
+    RawClient client(bench_.address());
     send_request(client);
     if (one_.end == "rst") {
       client.reset();
@@ -239,7 +260,7 @@ class Run {
     std::this_thread::sleep_for(one_.follow_up_after);  // the case's own time, not a wait
     sent_ += text(*one_.follow_up);
     if (!closed_ && first_.complete) return ask(client);
-    RawClient other = bench_.holdfast().client();
+    RawClient other(bench_.address());
     ask(other);
     client_saw_ += other.reader().received();
   }
@@ -252,7 +273,7 @@ class Run {
   /// The next client is served, and soon. Returns by which connection of the upstream.
   std::size_t check_health() {
     const Stopwatch since;
-    const std::string answer = std::to_string(bench_.holdfast().get(health_target).status);
+    const std::string answer = std::to_string(fetch(bench_.address(), health_target).status);
     expect(answer == "200", "the next client gets " + answer);
     if (!built_with_sanitizers) expect(since.elapsed() < health_within, "the next client waits");
     seen_ = bench_.upstream().requests(before_);
@@ -359,10 +380,15 @@ class Run {
 
 }  // namespace
 
+bool clients_speak_tls() {
+  return speaks_tls("client");
+}
+
 WireBench::WireBench(Pace pace)
     : upstream_(answer_plainly, BodyReading::by_handler),
       front_(front_of(upstream_)),
-      holdfast_(configuration(front_ ? front_->url() : upstream_.url(), pace)) {}
+      holdfast_(configuration(front_ ? front_->url() : upstream_.url(), pace)),
+      relay_(relay_to(holdfast_)) {}
 
 std::string WireBench::port() const {
   const std::string& address = holdfast_.address();
@@ -379,7 +405,7 @@ Findings WireBench::run(const WireCase& one, Cutting cutting) {
 
 Findings WireBench::log_findings() {
   const std::string last = "the-last-of-" + port();
-  holdfast_.get("/", {{"X-Request-Id", last}});
+  fetch(address(), "/", {{"X-Request-Id", last}});
   Findings findings;
   if (!holdfast_.process().standard_output().wait_for(last)) findings.push_back("no last line");
   std::map<std::string, std::size_t> attempts;

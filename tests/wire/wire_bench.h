@@ -6,8 +6,8 @@
 // not holdfast's own making or that hides in another's body, nothing is answered after an error, a
 // connection that was told to close closes, one that saw an irregularity is not used again, and the
 // next client is served. log_findings() compares the access log with what the upstream saw; call it
-// last. A bench belongs to one thread at a time. With HOLDFAST_WIRE_TLS in the environment the
-// upstream is spoken to over TLS.
+// last. A bench belongs to one thread at a time. HOLDFAST_WIRE_TLS in the environment says
+// who speaks TLS with holdfast: "upstream" or "client"; without it nobody does.
 #pragma once
 
 #include <memory>
@@ -17,11 +17,14 @@
 #include "tests/support/holdfast_process.h"
 #include "tests/support/scripted_upstream.h"
 #include "tests/support/tls_front.h"
+#include "tests/support/tls_relay.h"
 #include "tests/wire/wire_case.h"
 
 namespace holdfast::testing {
 
 using Findings = std::vector<std::string>;
+
+bool clients_speak_tls();
 
 class WireBench {
  public:
@@ -34,6 +37,8 @@ class WireBench {
   Findings run(const WireCase& one, Cutting cutting);
   Findings log_findings();
   Holdfast& holdfast() { return holdfast_; }
+  /// Where clients connect to.
+  const std::string& address() const { return relay_ ? relay_->address() : holdfast_.address(); }
   ScriptedUpstream& upstream() { return upstream_; }
   std::string port() const;
 
@@ -41,6 +46,7 @@ class WireBench {
   ScriptedUpstream upstream_;
   std::unique_ptr<TlsFront> front_;  // nullptr: without TLS
   Holdfast holdfast_;
+  std::unique_ptr<TlsRelay> relay_;  // nullptr: clients without TLS
   int runs_ = 0;
 };
 
