@@ -1,5 +1,5 @@
-// TLS between clients and the real binary: certificates both ways, sessions, ends and cuts, slow and
-// foreign clients, and certificates that change.
+// TLS between clients and the real binary: certificates both ways, sessions, ends and cuts, slow
+// and foreign clients, and certificates that change.
 #include <list>
 #include <string>
 #include <vector>
