@@ -19,6 +19,8 @@ namespace holdfast::net {
 namespace {
 
 constexpr int backlog = 4096;  // the kernel takes the smaller of this and net.core.somaxconn
+constexpr mode_t socket_file_mode = 0660;
+constexpr mode_t unbound_mode = 0600;
 constexpr int accepts_per_turn = 64;
 constexpr Duration pause_without_descriptors = std::chrono::milliseconds(100);
 
@@ -118,6 +120,14 @@ std::string file_of(const Address& address) {
   return address.text().substr(std::string_view("unix:").size());
 }
 
+/// All zero if there is no such file. The number of an inode alone may be another file's by now.
+std::array<std::int64_t, 4> identity_of(const std::string& path) {
+  struct stat file {};
+  if (::lstat(path.c_str(), &file) != 0) return {};
+  return {static_cast<std::int64_t>(file.st_dev), static_cast<std::int64_t>(file.st_ino),
+          file.st_ctim.tv_sec, file.st_ctim.tv_nsec};
+}
+
 Result<ListenSockets, std::string> open_unix(const ListenAddress& address, int count) {
   if (auto cleared = clear_stale_file(address, file_of(address.address)); !cleared) {
     return unexpected(std::move(cleared).error());
@@ -125,7 +135,11 @@ Result<ListenSockets, std::string> open_unix(const ListenAddress& address, int c
   std::vector<Descriptor> opened;
   opened.push_back(new_socket(AF_UNIX));
   const Descriptor& socket = opened.front();
-  if (!socket || !bind_to(socket, address.address) || !listen_on(socket)) {
+  const std::string path = file_of(address.address);
+  // The kernel makes the file with the mode of the socket (and the umask): never wider than it
+  // shall be.
+  if (!socket || ::fchmod(socket.get(), unbound_mode) != 0 || !bind_to(socket, address.address) ||
+      ::chmod(path.c_str(), socket_file_mode) != 0 || !listen_on(socket)) {
     return refused_by_kernel(address);
   }
   while (opened.size() < static_cast<std::size_t>(count)) {
@@ -134,6 +148,7 @@ Result<ListenSockets, std::string> open_unix(const ListenAddress& address, int c
   }
   ListenSockets sockets;
   sockets.address = address.address;
+  sockets.file = identity_of(path);
   for (Descriptor& one : opened) sockets.descriptors.push_back(one.release());
   return sockets;
 }
@@ -147,7 +162,10 @@ Result<ListenSockets, std::string> open_listen_sockets(const ListenAddress& addr
 
 void close_listen_sockets(ListenSockets& sockets) {
   for (const int descriptor : std::exchange(sockets.descriptors, {})) ::close(descriptor);
-  if (sockets.address.is_unix()) ::unlink(file_of(sockets.address).c_str());
+  if (!sockets.address.is_unix()) return;
+  const std::string path = file_of(sockets.address);
+  // One that starts while this process drains finds the socket dead, and has replaced it by then.
+  if (identity_of(path) == sockets.file) ::unlink(path.c_str());
 }
 
 // Accepts by itself on a polled descriptor: libuv's own way takes one connection more than is

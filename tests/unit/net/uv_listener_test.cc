@@ -206,6 +206,31 @@ TEST_CASE("a unix socket: stale replaced, living refused, other files left alone
   CHECK(refusal("unix:/no/such/folder/x.sock").ends_with("no such file or directory"));
 }
 
+TEST_CASE("a unix socket's file is for its owner and its group, whatever the umask") {
+  for (const mode_t mask : {mode_t{0}, mode_t{077}}) {
+    CAPTURE(mask);
+    const mode_t before = ::umask(mask);
+    ListenSockets sockets = opened(unix_place, 1);
+    ::umask(before);
+    struct stat file {};
+    REQUIRE(::lstat(socket_path.c_str(), &file) == 0);
+    CHECK((file.st_mode & 07777) == 0660);
+    close_listen_sockets(sockets);
+    CHECK(::lstat(socket_path.c_str(), &file) != 0);
+  }
+}
+
+TEST_CASE("who goes leaves the file of the process that has taken its place") {
+  ListenSockets old = opened(unix_place, 1);
+  ::close(std::exchange(old.descriptors, {}).front());  // it drains, and accepts no more
+  ListenSockets next = opened(unix_place, 1);
+  close_listen_sockets(old);
+  struct stat file {};
+  CHECK(::lstat(socket_path.c_str(), &file) == 0);
+  CHECK(refusal(unix_place) == unix_place + ": another process listens there");
+  close_listen_sockets(next);
+}
+
 TEST_CASE("a paused listener leaves connections in the queue until it is resumed") {
   LoopFixture f;
   Server server(f, "127.0.0.1:0");
