@@ -175,7 +175,10 @@ Json admin_json(const proxy::AdminConfig& admin) {
 }
 
 Json listener_json(const proxy::ListenerConfig& listener) {
-  Json json = {{"name", listener.name}, {"listen", listener.listen.text}, {"mode", "reverse"}};
+  Json json = {{"name", listener.name},
+               {"listen", listener.listen.text},
+               {"mode", listener.forward ? "forward" : "reverse"}};
+  if (listener.forward) json["allow"] = listener.allow;
   if (listener.tls) {
     json["tls"] = plain_table(
         *listener.tls, [](auto& writer, auto& options) { server_tls_keys(writer, options); });

@@ -56,19 +56,6 @@ void check_concurrency(Reader& keys) {
 
 }  // namespace
 
-void refuse_listener_keys(Reader& listener) {
-  enum class Mode : std::uint8_t { reverse, forward } mode = Mode::reverse;
-  constexpr Choice<Mode> modes[] = {{"reverse", Mode::reverse}, {"forward", Mode::forward}};
-  listener.choice("mode", mode, modes);
-  if (mode == Mode::forward) {
-    listener.error(listener.find("mode")->value.place,
-                   R"(mode = "forward" is not in this version)");
-  }
-  std::vector<std::string> allow;
-  listener.texts("allow", allow, some_text_rule);
-  if (!allow.empty()) listener.refuse("allow");
-}
-
 void refuse_policies(Reader& keys) {
   keys.refuse("rate_limit");
   keys.table("rate_limit", check_rate_limit);

@@ -18,6 +18,8 @@
 #include "holdfast/app/config_store.h"
 #include "holdfast/app/config_tree.h"
 #include "holdfast/base/assert.h"
+#include "holdfast/base/text.h"
+#include "holdfast/proxy/route.h"
 
 namespace holdfast::app {
 namespace {
@@ -80,6 +82,7 @@ class Loader {
   LoadedConfig load() {
     read_root();
     check_merged_policies();
+    check_forward();
     if (!diagnostics_.has_errors()) {
       warn();
       resolve();
@@ -218,6 +221,107 @@ class Loader {
     return merge(policies_of(child(&root_, "defaults")), policies_of(upstream));
   }
 
+  /// Where a request may come in at another than a forward proxy's listener, nothing says where it
+  /// shall go.
+  void check_forward() {
+    for (const proxy::ListenerConfig& listener : config_->listeners) {
+      if (!listener.allow.empty()) check_allow_name(allow_name(listener));
+    }
+    for (std::size_t i = 0; i < config_->routes.size(); ++i) {
+      const proxy::RouteConfig& route = config_->routes[i];
+      check_dynamic_weights(route.upstream);
+      for (const proxy::FallbackConfig& fallback : route.fallbacks) {
+        if (!is_dynamic(fallback.upstream)) continue;
+        diagnostics_.error(route_node(i).place,
+                           fmt::format("upstream {} has a wildcard endpoint: it is no fallback",
+                                       in_quotes(fallback.upstream)));
+      }
+      if (is_dynamic(route.upstream)) check_comes_from_forward(route, route_node(i).place);
+    }
+  }
+
+  bool is_dynamic(const std::string& upstream) const {
+    const auto found = config_->upstreams.find(upstream);
+    return found != config_->upstreams.end() && found->second.dynamic;
+  }
+
+  void check_dynamic_weights(const std::string& upstream) {
+    if (!is_dynamic(upstream)) return;
+    if (!config_->upstreams.at(upstream).health.path.empty()) {
+      diagnostics_.error(place_of_upstream(upstream),
+                         fmt::format("upstream {} has a wildcard endpoint: there is nothing that "
+                                     "\"health\" could check",
+                                     in_quotes(upstream)));
+    }
+    for (const proxy::EndpointConfig& endpoint : config_->upstreams.at(upstream).endpoints) {
+      const bool fixed = endpoint.endpoint.scheme == net::Endpoint::Scheme::unix_socket;
+      if (endpoint.weight == 1 && !fixed) continue;
+      diagnostics_.error(place_of_upstream(upstream),
+                         fmt::format("upstream {} has a wildcard endpoint: each request names its "
+                                     "own, so that {} makes no sense",
+                                     in_quotes(upstream), fixed ? "a unix socket" : "a weight"));
+    }
+  }
+
+  void check_comes_from_forward(const proxy::RouteConfig& route, Place place) {
+    for (const proxy::ListenerConfig& listener : config_->listeners) {
+      const bool comes = route.match.listener.empty() || route.match.listener == listener.name;
+      if (!comes || listener.forward) continue;
+      diagnostics_.error(
+          place, fmt::format("upstream {} has a wildcard endpoint, but listener {} is not in "
+                             "forward mode; name one that is in the route's \"match\"",
+                             in_quotes(route.upstream), in_quotes(listener.name)));
+    }
+  }
+
+  static std::string allow_name(const proxy::ListenerConfig& listener) {
+    return "allow:" + listener.name;
+  }
+
+  void check_allow_name(const std::string& name) {
+    const bool taken = config_->upstreams.contains(name) ||
+                       std::ranges::any_of(config_->routes, [&](const proxy::RouteConfig& route) {
+                         return route.name == name;
+                       });
+    if (!taken) return;
+    diagnostics_.error(
+        root_.place,
+        fmt::format("{} is what the listener's \"allow\" is called in metrics", in_quotes(name)));
+  }
+
+  /// What only `allow` names goes, with the policies of [defaults], by a route and an upstream that
+  /// bear the listener's name.
+  void add_allowed(const proxy::ListenerConfig& listener) {
+    const std::string name = allow_name(listener);
+    proxy::UpstreamConfig upstream;
+    upstream.name = name;
+    upstream.dynamic = true;
+    for (const std::string& authority : listener.allow) add_allowed(listener, authority, upstream);
+    config_->upstreams.emplace(name, std::move(upstream));
+  }
+
+  void add_allowed(const proxy::ListenerConfig& listener, const std::string& authority,
+                   proxy::UpstreamConfig& upstream) {
+    // Without a port: that of http, and for CONNECT that of https.
+    const bool has_port = authority.rfind(':') != std::string::npos && !authority.ends_with(']');
+    for (const std::string_view port : {"", ":443"}) {
+      if (has_port && !port.empty()) continue;
+      const std::string url = fmt::format("http://{}{}", authority, port);
+      upstream.endpoints.push_back({*net::Endpoint::parse_pattern(url), url, 1});
+    }
+    proxy::RouteConfig route;
+    route.name = route.upstream = allow_name(listener);
+    route.match.listener = listener.name;
+    route.match.host = to_lower(proxy::host_of(authority));
+    apply(policies_of(child(&root_, "defaults")), route);
+    config_->routes.push_back(std::move(route));
+  }
+
+  Place place_of_upstream(const std::string& name) const {
+    const Node* node = child(child(&root_, "upstream"), name);
+    return node != nullptr ? node->place : root_.place;
+  }
+
   static Place place_of_name(const Node& table) {
     const Node* name = child(&table, "name");
     return name != nullptr ? name->place : table.place;
@@ -230,7 +334,9 @@ class Loader {
   }
 
   void warn() {
-    if (config_->routes.empty()) {
+    const bool allowed = std::ranges::any_of(
+        config_->listeners, [](const auto& listener) { return !listener.allow.empty(); });
+    if (config_->routes.empty() && !allowed) {
       diagnostics_.warning(root_.place, "there is no [[route]]: every request gets 404");
     }
     warn_of_unreachable_routes();
@@ -283,6 +389,9 @@ class Loader {
       const Node effective = merge(inherited, route_node(i));
       collect_origins(effective, effective.place.line, fmt::format("/route/{}", i), origins_);
       apply(merge(inherited, policies_of(&route_node(i))), route);
+    }
+    for (const proxy::ListenerConfig& listener : config_->listeners) {
+      if (!listener.allow.empty()) add_allowed(listener);
     }
     HOLDFAST_ASSERT(!diagnostics_.has_errors());
   }

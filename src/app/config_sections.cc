@@ -26,6 +26,23 @@ constexpr std::string_view listen_what =
 constexpr std::string_view endpoint_what =
     R"(an endpoint such as "http://127.0.0.1:3000", "https://app.local" or "unix:/run/app.sock")";
 
+bool is_destination(std::string_view text) {
+  const std::string url = fmt::format("http://{}", text);
+  return text.find('/') == std::string_view::npos && net::Endpoint::parse_pattern(url).has_value();
+}
+
+constexpr TextRule destination_rule = {
+    R"(a host and a port such as "*.internal:80" or "api.internal:443")", is_destination};
+
+/// What the listener is for, and where it goes beside the routes.
+void read_mode(Reader& keys, proxy::ListenerConfig& listener) {
+  constexpr Choice<bool> modes[] = {{"reverse", false}, {"forward", true}};
+  keys.choice("mode", listener.forward, modes);
+  keys.texts("allow", listener.allow, destination_rule);
+  if (listener.allow.empty() || listener.forward) return;
+  keys.error(keys.find("allow")->place, R"("allow" needs mode = "forward")");
+}
+
 /// A wrong address leaves none, so that it is not compared with the others.
 void read_listen(Reader& keys, net::ListenAddress& listen) {
   const Entry* entry = keys.find("listen", Node::Kind::text, listen_what);
@@ -41,7 +58,7 @@ void read_listen(Reader& keys, net::ListenAddress& listen) {
 /// One endpoint from its URL, which stands alone or in { url = …, weight = … }.
 void read_endpoint(Reader& keys, const Node& url, std::uint32_t weight,
                    std::vector<proxy::EndpointConfig>& endpoints) {
-  const auto endpoint = net::Endpoint::parse(url.text);
+  const auto endpoint = net::Endpoint::parse_pattern(url.text);
   if (!endpoint) {
     // A URL that is refused may hold a password: it is not repeated.
     const bool has_user = url.text.find('@') != std::string::npos;
@@ -193,7 +210,7 @@ proxy::ListenerConfig read_listener(Reader& keys, std::size_t number,
   keys.text("name", listener.name, name_rule);
   read_listen(keys, listener.listen);
   keys.table("tls", [&](Reader& tls) { read_server_tls(tls, listener, folder); });
-  refuse_listener_keys(keys);
+  read_mode(keys, listener);
   return listener;
 }
 
@@ -206,6 +223,8 @@ proxy::UpstreamConfig read_upstream(Reader& keys, const std::string& name, LoadC
   read_endpoints(keys, upstream.endpoints);
   check_schemes(keys, upstream.endpoints);
   read_upstream_tls(keys, upstream, context);
+  upstream.dynamic = std::ranges::any_of(
+      upstream.endpoints, [](const proxy::EndpointConfig& one) { return one.endpoint.wildcard; });
   upstream_keys(keys, upstream);
   const bool hashes = upstream.balance == policy::BalanceKind::consistent_hash;
   if (const Entry* hash_key = keys.find("hash_key"); hash_key != nullptr && !hashes) {

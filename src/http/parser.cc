@@ -313,7 +313,7 @@ class RequestParser::Impl {
   /// Refuses a bad request line at once: what does not speak HTTP/1 may never send an empty line.
   /// The bytes may still move as the head grows, so sizes are kept and not views.
   Result<void, Refusal> end_request_line() {
-    const auto line = parse_request_line(message_.head().start_line());
+    const auto line = parse_request_line(message_.head().start_line(), limits_.tunnels);
     if (!line) return unexpected(line.error());
     method_size_ = line->method.size();
     target_size_ = line->target.size();
@@ -340,8 +340,10 @@ class RequestParser::Impl {
 
   void set_target(Target target) {
     if (!target.authority.empty()) head_.authority = target.authority;
-    head_.target = target.rest;
-    if (target.rest.empty()) head_.target = head_.method == Method::options ? "*" : "/";
+    const bool tunnel = head_.method == Method::connect;
+    head_.absolute = !target.authority.empty() && !tunnel;
+    head_.target = tunnel ? target.authority : target.rest;
+    if (head_.target.empty()) head_.target = head_.method == Method::options ? "*" : "/";
     if (target.rest.starts_with('?')) {
       with_slash_ = "/" + std::string(target.rest);
       head_.target = with_slash_;
@@ -364,7 +366,7 @@ class RequestParser::Impl {
     if (method.size() > max_method_length || !is_token(method)) return;
     head_.method_text = method;
     head_.method = method_of(method);
-    const auto whole = parse_request_line(line);
+    const auto whole = parse_request_line(line, limits_.tunnels);
     if (!whole) return;
     if (const auto target = split_target(whole->target, head_.method)) set_target(*target);
   }
@@ -378,11 +380,17 @@ class RequestParser::Impl {
       return refuse("Expect is not 100-continue", Problem::expectation_failed);
     }
     const bool has_body = framing->has_body();
+    if (has_body && head_.method == Method::connect) return refuse("CONNECT has no body");
     head_.keep_alive = modern && wants_persistence(head_.fields, 1);
     head_.expect_continue = modern && has_body && head_.fields.has(FieldName::expect);
     head_.upgrade = modern && !has_body && head_.fields.has(FieldName::upgrade) &&
                     lists_token(head_.fields, FieldName::connection, "upgrade");
     const std::string_view after_method = message_.head().text().substr(method_size_);
+    if (head_.method == Method::connect) {
+      // llhttp would take all that follows for the tunnel's: it is shown another request.
+      const std::string_view after_target = after_method.substr(1 + target_size_);
+      return message_.end_head("OPTIONS *", after_target, *framing, *framing, limits_);
+    }
     return message_.end_head(method_for_llhttp(), after_method, *framing, *framing, limits_);
   }
 
@@ -585,15 +593,6 @@ bool parser_is_strict() {
     Llhttp llhttp(HTTP_REQUEST);
     return llhttp.read(probe);
   });
-}
-
-std::string_view llhttp_version() {
-#define HOLDFAST_TEXT(x) #x
-#define HOLDFAST_EXPANDED(x) HOLDFAST_TEXT(x)
-  return HOLDFAST_EXPANDED(LLHTTP_VERSION_MAJOR) "." HOLDFAST_EXPANDED(
-      LLHTTP_VERSION_MINOR) "." HOLDFAST_EXPANDED(LLHTTP_VERSION_PATCH);
-#undef HOLDFAST_EXPANDED
-#undef HOLDFAST_TEXT
 }
 
 }  // namespace holdfast::http

@@ -16,6 +16,7 @@ struct ProblemText {
 // In the order of Problem.
 constexpr ProblemText problems[] = {
     {"bad-request", 400, "The request cannot be read in exactly one way."},
+    {"destination-not-allowed", 403, "This proxy does not go there."},
     {"no-route", 404, "No route takes this request."},
     {"method-not-allowed", 405, "This method is not allowed here."},
     {"request-timeout", 408, "The request did not arrive in time."},

@@ -21,7 +21,7 @@ constexpr std::string_view foreign_methods[] = {
     "PRI",  "SOURCE", "ANNOUNCE", "DESCRIBE", "FLUSH",         "GET_PARAMETER", "PAUSE",
     "PLAY", "RECORD", "REDIRECT", "SETUP",    "SET_PARAMETER", "TEARDOWN"};
 
-Result<void, Refusal> check_method(std::string_view method) {
+Result<void, Refusal> check_method(std::string_view method, bool tunnels) {
   if (!is_token(method)) return refuse("the method is not a token");
   if (method.size() > max_method_length) {
     return refuse("the method is too long", Problem::not_implemented);
@@ -30,7 +30,7 @@ Result<void, Refusal> check_method(std::string_view method) {
       std::end(foreign_methods)) {
     return refuse("the method belongs to another protocol");
   }
-  if (method == "CONNECT" || method == "TRACE") {
+  if ((method == "CONNECT" && !tunnels) || method == "TRACE") {
     return refuse("the method is not allowed", Problem::method_not_allowed);
   }
   return {};
@@ -98,7 +98,7 @@ bool is_status_code(std::string_view code) {
 
 }  // namespace
 
-Result<RequestLine, Refusal> parse_request_line(std::string_view line) {
+Result<RequestLine, Refusal> parse_request_line(std::string_view line, bool tunnels) {
   const std::size_t method_end = line.find(' ');
   const std::size_t target_end = line.rfind(' ');
   if (method_end == line.npos || method_end == target_end) {
@@ -107,7 +107,8 @@ Result<RequestLine, Refusal> parse_request_line(std::string_view line) {
   const RequestLine parsed{line.substr(0, method_end),
                            line.substr(method_end + 1, target_end - method_end - 1),
                            minor_version_of(line.substr(target_end + 1))};
-  if (auto accepted = check_method(parsed.method); !accepted) return unexpected(accepted.error());
+  const auto accepted = check_method(parsed.method, tunnels);
+  if (!accepted) return unexpected(accepted.error());
   if (parsed.minor_version < 0) return refuse("the version is neither HTTP/1.1 nor HTTP/1.0");
   if (parsed.target.empty()) return refuse("the target is missing");
   if (!std::all_of(parsed.target.begin(), parsed.target.end(), is_target_char)) {
@@ -120,6 +121,11 @@ Result<Target, Refusal> split_target(std::string_view target, Method method) {
   // Browsers send a backslash in a query; in a path some readers take it for a slash.
   if (target.substr(0, target.find('?')).find('\\') != target.npos) {
     return refuse("the path contains a backslash");
+  }
+  if (method == Method::connect) {
+    const bool has_port = target.rfind(':') != target.npos && !target.ends_with(']');
+    if (is_authority(target) && has_port) return Target{target, ""};
+    return refuse("the target of CONNECT is not a host and a port");
   }
   if (target.starts_with('/')) return Target{"", target};
   if (target == "*" && method == Method::options) return Target{"", target};

@@ -263,6 +263,19 @@ std::optional<Endpoint> Endpoint::parse(std::string_view url) {
   return endpoint;
 }
 
+std::optional<Endpoint> Endpoint::parse_pattern(std::string_view url) {
+  constexpr std::string_view mark = "://*.";
+  const std::size_t at = url.find(mark);
+  if (at == std::string_view::npos) return parse(url);
+  std::string rest(url);
+  rest.erase(at + 3, 2);
+  std::optional<Endpoint> endpoint = parse(rest);
+  if (!endpoint || endpoint->address) return std::nullopt;
+  endpoint->wildcard = true;
+  endpoint->host.insert(0, "*.");
+  return endpoint;
+}
+
 std::string Endpoint::authority() const {
   if (scheme == Scheme::unix_socket) return "localhost";
   const std::uint16_t default_port = scheme == Scheme::https ? 443 : 80;

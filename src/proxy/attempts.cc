@@ -235,13 +235,18 @@ runtime::Task<void> Attempts::attempt(Attempt& attempt) {
   attempt.begun = true;
   cluster_ = &attempt.cluster();
   endpoint_ = attempt.pool;
-  if (!keyed()) attempt.lease = attempt.pool->take_idle(!method_listed());
-  if (!attempt.lease) co_await connect(attempt, keyed());
+  const bool own = keyed() || is_tunnel();  // a connection of its own
+  if (!own) attempt.lease = attempt.pool->take_idle(!method_listed());
+  if (!attempt.lease) co_await connect(attempt, own);
   if (!attempt.error && keyed()) {
     Result<void, Error> allowed = co_await keeper_->may_send();
     if (!allowed) attempt.error = std::move(allowed.error());
   }
-  if (!attempt.error) co_await round_trip(attempt);
+  if (!attempt.error && is_tunnel()) {
+    attempt.status = 200;  // holdfast's own: nothing is asked of who is at the other end
+  } else if (!attempt.error) {
+    co_await round_trip(attempt);
+  }
   if (attempt.stale) {
     // The pooled connection had closed meanwhile: a fresh one takes its place, once, and it is the
     // same attempt (contract §2, Retries).
@@ -494,7 +499,8 @@ void Attempts::finish(Attempt& attempt) {
     }
     if (attempt.cluster().config().breaker.failures.matches_status(attempt.status)) {
       attempt.settle(Breaker::Outcome::failure);
-    } else if (attempt.is_probe() || attempt.status == 101 || is_event_stream(head)) {
+    } else if (attempt.is_probe() || attempt.status == 101 || is_tunnel() ||
+               is_event_stream(head)) {
       // These may last for hours, and a probe's question is answered when they begin.
       attempt.settle(Breaker::Outcome::success);
     }

@@ -1,14 +1,19 @@
 #include "holdfast/proxy/cluster.h"
 
 #include <algorithm>
+#include <string>
 #include <tuple>
 
 namespace holdfast::proxy {
 
 Cluster::Cluster(const UpstreamConfig& config, Services& services, const Cluster* previous)
+    : Cluster(config, services, services.upstreams.find(config.name), previous) {}
+
+Cluster::Cluster(const UpstreamConfig& config, Services& services,
+                 std::shared_ptr<SharedUpstream> shared, const Cluster* previous)
     : config_(config),
       services_(services),
-      shared_(services.upstreams.find(config.name)),
+      shared_(std::move(shared)),
       shared_endpoints_(shared_->endpoints()),
       names_(config, shared_endpoints_, services.context, services.resolver),
       slot_(services.observer.upstream_slot(config.name)),
@@ -117,7 +122,8 @@ void Cluster::retire_what_is_gone(const Cluster* next) {
 
 Generation::Generation(std::shared_ptr<const PublishedConfig> published, Services& services,
                        const Generation* previous)
-    : published_(std::move(published)),
+    : services_(services),
+      published_(std::move(published)),
       downstream_(downstream_options(published_->config->server)) {
   for (const auto& [name, upstream] : config().upstreams) {
     Cluster* before = previous != nullptr ? previous->find(name) : nullptr;
@@ -134,6 +140,69 @@ Generation::Generation(std::shared_ptr<const PublishedConfig> published, Service
     state.slot = services.observer.route_slot(route.name);
     routes_.push_back(std::move(state));
   }
+  for (const ListenerConfig& listener : config().listeners) {
+    if (listener.forward) forward_listeners_.push_back(listener.name);
+  }
+  for (const auto& [name, upstream] : config().upstreams) {
+    any_dynamic_ = any_dynamic_ || upstream.dynamic;
+  }
+}
+
+struct Generation::Destination {
+  UpstreamConfig upstream;
+  RouteConfig route;
+  std::unique_ptr<Cluster> cluster;
+  RouteState state;
+  TimePoint used{};
+};
+
+Generation::~Generation() = default;
+
+bool Generation::is_forward(std::string_view listener) const {
+  return !forward_listeners_.empty() &&
+         std::ranges::find(forward_listeners_, listener) != forward_listeners_.end();
+}
+
+const RouteState* Generation::route_to(int route, const EndpointConfig& destination, bool tunnel) {
+  const RouteState& general = this->route(route);
+  const std::string authority = destination.endpoint.text();
+  const std::string key = std::to_string(route) + (tunnel ? " CONNECT " : " ") + authority;
+  const TimePoint now = services_.context.now();
+  if (const auto found = destinations_.find(key); found != destinations_.end()) {
+    found->second->used = now;
+    return &found->second->state;
+  }
+  if (destinations_.size() >= max_destinations && !make_room()) return nullptr;
+  auto made = std::make_unique<Destination>();
+  made->upstream = general.cluster->config();
+  made->upstream.dynamic = false;
+  made->upstream.endpoints = {destination};
+  made->route = *general.config;
+  // A tunnel and a request over TLS to one place have different endpoints.
+  const std::string shared = authority + (destination.credentials != nullptr ? " tls" : "");
+  // One key at two destinations is two keys.
+  made->route.idempotency.name_space += " " + authority;
+  made->cluster = std::make_unique<Cluster>(
+      made->upstream, services_, services_.upstreams.destination(made->upstream, shared, now),
+      nullptr);
+  made->cluster->shared().count_window(made->route.retry.budget.window);
+  made->state.config = &made->route;
+  made->state.cluster = made->cluster.get();
+  made->state.fallback_clusters = general.fallback_clusters;
+  made->state.slot = general.slot;
+  made->used = now;
+  return &destinations_.emplace(key, std::move(made)).first->second->state;
+}
+
+bool Generation::make_room() {
+  auto oldest = destinations_.end();
+  for (auto at = destinations_.begin(); at != destinations_.end(); ++at) {
+    if (at->second->state.pins > 0) continue;
+    if (oldest == destinations_.end() || at->second->used < oldest->second->used) oldest = at;
+  }
+  if (oldest == destinations_.end()) return false;
+  destinations_.erase(oldest);
+  return true;
 }
 
 Cluster* Generation::find(std::string_view upstream) const {

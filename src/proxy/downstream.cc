@@ -274,7 +274,7 @@ runtime::Task<bool> DownstreamConnection::read_head() {
       }
       continue;
     }
-    if (!begun) parser_.set_limits(handler_.options().limits);
+    if (!begun) set_limits();
     Result<http::ParseStep, http::RequestError> step = parser_.parse(stream_->input());
     if (parser_.started() && !begun) {
       begun = true;
@@ -294,6 +294,12 @@ runtime::Task<bool> DownstreamConnection::read_head() {
       co_return true;
     }
   }
+}
+
+void DownstreamConnection::set_limits() {
+  http::ParserLimits limits = handler_.options().limits;
+  limits.tunnels = handler_.takes_tunnels(listener_);
+  parser_.set_limits(limits);
 }
 
 runtime::Task<void> DownstreamConnection::watch_client() {

@@ -7,6 +7,7 @@
 #include "holdfast/http/problem.h"
 #include "holdfast/net/client_identity.h"
 #include "holdfast/policy/timeout.h"
+#include "holdfast/proxy/destination.h"
 
 namespace holdfast::proxy {
 namespace {
@@ -74,13 +75,26 @@ Exchange::~Exchange() {
 /// The stage that answers: this one only chooses it.
 runtime::Task<void> Exchange::run() {
   const http::RequestHead& request = transaction_.request();
-  const RouteTable::Input input{transaction_.listener(), request.authority,   request.path,
+  const std::string_view path = is_connect() ? std::string_view{} : request.path;
+  const RouteTable::Input input{transaction_.listener(), request.authority,   path,
                                 request.method,          request.method_text, request.fields};
   const int index = generation_.routes().match(input);
   if (index >= 0) route_ = &generation_.route(index);
+  // Nothing that comes behind a CONNECT is a request, whatever becomes of it.
+  if (is_connect()) transaction_.close_after();
   // What has arrived is judged before it is answered, by whomever.
   if (const auto& failure = transaction_.body().early_failure()) return refuse(failure->error);
-  if (index < 0) return refuse({http::Problem::no_route, "no route matches the request"});
+  if (const auto wrong = misdirected()) return refuse(*wrong);
+  if (index < 0 && !is_connect()) {
+    return refuse({http::Problem::no_route, "no route matches the request"});
+  }
+  if (is_connect() || generation_.is_dynamic(index)) {
+    if (!find_destination(index)) {
+      return refuse({http::Problem::destination_not_allowed,
+                     "no route and no listener.allow covers this host and port"});
+    }
+    if (route_ == nullptr) return answer_crowd();
+  }
   if (request.method == http::Method::options &&
       parse_decimal(request.fields.value(http::FieldName::max_forwards)) == 0) {
     return answer_options();
@@ -94,7 +108,38 @@ runtime::Task<void> Exchange::run() {
     return refuse(
         {http::Problem::bad_request, "the deadline header is not a number of milliseconds"});
   }
-  return wants_key() ? keyed() : proxied();
+  return wants_key() && !is_connect() ? keyed() : proxied();
+}
+
+/// A request at a listener that is not for its kind.
+std::optional<http::RequestError> Exchange::misdirected() const {
+  const bool forward = generation_.is_forward(transaction_.listener());
+  if (is_connect() && !forward) {
+    return http::RequestError{http::Problem::method_not_allowed, "the method is not allowed"};
+  }
+  if (!forward || is_connect() || transaction_.request().absolute) return std::nullopt;
+  return http::RequestError{
+      http::Problem::bad_request,
+      "this listener is an HTTP proxy: the target must be a whole URI such as "
+      "http://host/path, not a path"};
+}
+
+/// Makes the route lead to what the request names. False: that may not be asked for. Without a
+/// route afterwards there are too many destinations at once.
+bool Exchange::find_destination(int route) {
+  if (route < 0 || route_->cluster == nullptr) return false;
+  const UpstreamConfig& upstream = route_->cluster->config();
+  const auto place = destination_of(upstream, transaction_.request().authority, is_connect());
+  if (!place) return false;
+  route_ = generation_.route_to(route, *place, is_connect());
+  if (route_ != nullptr) route_pin_.hold(*route_);
+  return true;
+}
+
+runtime::Task<void> Exchange::answer_crowd() {
+  const Error error{ErrorType::connection_limit_reached,
+                    "too many destinations are asked for at one time", true};
+  co_await answer_error(error, std::nullopt);
 }
 
 runtime::Task<void> Exchange::refuse(const http::RequestError& error) {
@@ -162,6 +207,15 @@ runtime::Task<void> Exchange::conclude() {
     const http::RequestError error = result.client_failure->error;
     result.lease.close();
     co_await answer_problem(error);
+    co_return;
+  }
+  if (is_connect()) {
+    if (!result.error) {
+      co_await open_tunnel(result);
+    } else {
+      const Error failure = *result.error;
+      co_await answer_error(failure, result.retry_after);
+    }
     co_return;
   }
   if (!result.error && !fallback_listed()) {

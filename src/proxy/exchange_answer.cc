@@ -173,6 +173,21 @@ void Exchange::give_up(Attempt& attempt) {
   attempt.give_up();
 }
 
+/// The answer to a CONNECT whose destination is connected to. It has no body and says of none (RFC
+/// 9110 §9.3.6); what the client has sent behind its request goes first.
+runtime::Task<void> Exchange::open_tunnel(Attempt& attempt) {
+  http::ResponseHead head;
+  head.status = 200;
+  head.reason = "Connection established";
+  ResponseEdits edits;
+  edits.server_name = generation_.config().server.name;
+  edits.attempts = attempts_made();
+  edits.now = services_.context.clock.wall_now();
+  append_downstream_head(transaction_.head_buffer(), head, edits);
+  transaction_.begin(head.status, BodyMode::none);
+  co_await tunnel(attempt);
+}
+
 runtime::Task<void> Exchange::tunnel(Attempt& attempt) {
   TunnelLimits limits;
   limits.idle = route_->config->timeout.idle;

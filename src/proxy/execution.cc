@@ -46,6 +46,7 @@ Execution::Execution(Executions& executions, Generation& generation, const Route
     : executions_(executions),
       generation_(generation),
       route_(route),
+      route_pin_(route),
       options_(route.config->idempotency),
       head_(outgoing.head),
       request_id_(outgoing.request_id),

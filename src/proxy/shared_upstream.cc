@@ -184,10 +184,33 @@ void SharedUpstreams::apply(const Config& config, TimePoint now) {
       shared = std::make_shared<SharedUpstream>(upstream, now, listener_);
     }
   }
+  for (const auto& [key, destination] : destinations_) {
+    const auto shared = destination.shared.lock();
+    if (!shared) continue;
+    const auto found = config.upstreams.find(shared->name());
+    if (found == config.upstreams.end()) continue;
+    UpstreamConfig its = found->second;
+    its.endpoints = destination.endpoints;
+    shared->reconfigure(its, now);
+  }
   for (const RouteConfig& route : config.routes) {
     if (!route.upstream.empty())
       upstreams_[route.upstream]->count_window(route.retry.budget.window);
   }
+}
+
+std::shared_ptr<SharedUpstream> SharedUpstreams::destination(const UpstreamConfig& config,
+                                                             std::string_view authority,
+                                                             TimePoint now) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(destinations_, [](const auto& entry) { return entry.second.shared.expired(); });
+  Destination& known = destinations_[config.name + " " + std::string(authority)];
+  auto shared = known.shared.lock();
+  if (!shared) {
+    shared = std::make_shared<SharedUpstream>(config, now);
+    known = {shared, config.endpoints};
+  }
+  return shared;
 }
 
 std::shared_ptr<SharedUpstream> SharedUpstreams::find(std::string_view name) const {

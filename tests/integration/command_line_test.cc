@@ -90,7 +90,6 @@ TEST_CASE("what is not built yet is refused by name, and checked all the same") 
        "not in this version"},
       {"[upstream.x]\nendpoints = [\"http://127.0.0.1:1\"]\nbalance = \"consistent_hash\"\n",
        "not in this version"},
-      {"[[listener]]\nlisten = \"127.0.0.1:1\"\nmode = \"forward\"\n", "not in this version"},
   };
   for (const auto& one : cases) {
     const CommandResult result = Commands(one.text + good).run("validate");

@@ -7,8 +7,6 @@
 
 namespace holdfast::app {
 
-/// listener.mode and listener.allow, where they are not the defaults.
-void refuse_listener_keys(Reader& listener);
 /// The policy tables rate_limit and concurrency.
 void refuse_policies(Reader& keys);
 

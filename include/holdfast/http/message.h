@@ -25,7 +25,7 @@ struct RequestHead {
   Method method = Method::get;
   std::string_view method_text;
   /// Origin-form ("/path?query") or "*": of an absolute-form, what follows the authority ("/" if
-  /// nothing does; "*" for OPTIONS without a path).
+  /// nothing does; "*" for OPTIONS without a path). Of CONNECT, the authority; so is its path.
   std::string_view target;
   std::string_view path;   // target up to '?'
   std::string_view query;  // after '?', "" if there is none
@@ -33,6 +33,8 @@ struct RequestHead {
   /// field.
   /// "" only for HTTP/1.0 without Host.
   std::string_view authority;
+  /// The target was absolute-form.
+  bool absolute = false;
   int minor_version = 1;  // 1 or 0
   Fields fields;
   Framing framing;

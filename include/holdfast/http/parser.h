@@ -41,6 +41,7 @@ struct ParserLimits {
   std::uint64_t max_headers = 128;              // fields of a head, and of a trailer section
   std::optional<std::uint64_t> max_body_bytes;  // → content_too_large
   UnderscorePolicy underscore_headers = UnderscorePolicy::drop;
+  bool tunnels = false;  // CONNECT is read; else it is method_not_allowed
 
   bool operator==(const ParserLimits&) const = default;
 };

@@ -14,15 +14,16 @@
 namespace holdfast::http {
 
 enum class Problem : std::uint8_t {
-  bad_request,         // 400
-  no_route,            // 404
-  method_not_allowed,  // 405
-  request_timeout,     // 408
-  content_too_large,   // 413
-  uri_too_long,        // 414
-  expectation_failed,  // 417
-  headers_too_large,   // 431
-  not_implemented,     // 501
+  bad_request,              // 400
+  destination_not_allowed,  // 403
+  no_route,                 // 404
+  method_not_allowed,       // 405
+  request_timeout,          // 408
+  content_too_large,        // 413
+  uri_too_long,             // 414
+  expectation_failed,       // 417
+  headers_too_large,        // 431
+  not_implemented,          // 501
 };
 
 /// "bad-request", …

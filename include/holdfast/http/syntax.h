@@ -27,16 +27,17 @@ struct RequestLine {
 };
 
 /// Problems: bad_request; not_implemented for a method of more than max_method_length characters;
-/// method_not_allowed for CONNECT and TRACE.
-Result<RequestLine, Refusal> parse_request_line(std::string_view line);
+/// method_not_allowed for TRACE, and for CONNECT unless `tunnels` allows it.
+Result<RequestLine, Refusal> parse_request_line(std::string_view line, bool tunnels = false);
 
 /// The parts of a request target (RFC 9112 §3.2).
 struct Target {
-  std::string_view authority;  // "" unless absolute-form
+  std::string_view authority;  // "" unless absolute-form, or authority-form
   std::string_view rest;       // what goes on: "/path?query", "?query", "*" or ""
 };
 
-/// One of origin-form, absolute-form with http, or "*" for OPTIONS.
+/// One of origin-form, absolute-form with http, or "*" for OPTIONS; for CONNECT authority-form,
+/// with its port.
 Result<Target, Refusal> split_target(std::string_view target, Method method);
 
 /// uri-host [ ":" port ] with a port from 1 to 65535, no userinfo and no comma (RFC 9110 §7.2).

@@ -61,10 +61,13 @@ struct Endpoint {
   std::uint16_t port = 0;
   std::string path;                // of a unix socket
   std::optional<Address> address;  // set if no look-up is needed: an IP or a unix path
+  bool wildcard = false;           // host is "*.x": any host of one or more labels before ".x"
 
   /// "http://host[:port]", "https://host[:port]" or "unix:/path"; nothing may follow the authority
   /// but one "/". nullopt otherwise.
   static std::optional<Endpoint> parse(std::string_view url);
+  /// The same, and "http://*.x[:port]", whose host stands for many.
+  static std::optional<Endpoint> parse_pattern(std::string_view url);
 
   /// "host:port" as a Host field has it (the port left out when it is the scheme's default), or
   /// "localhost" for unix.

@@ -132,6 +132,7 @@ class Attempts {
   /// The longest silence while a request goes out; a keyed one that was sent is not cut by it.
   std::optional<Duration> patience() const;
   bool keyed() const { return keeper_ != nullptr; }
+  bool is_tunnel() const { return outgoing_.head.method == http::Method::connect; }
   TimePoint now() const { return services_.context.now(); }
 
   Generation& generation_;

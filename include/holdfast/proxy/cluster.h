@@ -9,12 +9,14 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "holdfast/base/assert.h"
 #include "holdfast/policy/balancer.h"
 #include "holdfast/proxy/cluster_names.h"
 #include "holdfast/proxy/config.h"
@@ -44,6 +46,9 @@ struct Services {
 class Cluster {
  public:
   Cluster(const UpstreamConfig& config, Services& services, const Cluster* previous);
+  /// One of the destinations of a dynamic upstream, or one of a tunnel.
+  Cluster(const UpstreamConfig& config, Services& services, std::shared_ptr<SharedUpstream> shared,
+          const Cluster* previous);
 
   /// The endpoint for an attempt, rather one that is not among `tried`; nullptr: none is in
   /// service. Who goes on speaking of it, once others may have run, holds a PoolPin. `key` is of
@@ -98,6 +103,27 @@ struct RouteState {
   Cluster* cluster = nullptr;               // nullptr: the route responds by itself
   std::vector<Cluster*> fallback_clusters;  // one for each fallback; nullptr for static ones
   Slot slot = 0;
+  mutable std::uint64_t pins = 0;  // of those who use it, where it may go: a destination's
+};
+
+/// Keeps a destination's RouteState where it is.
+class RoutePin {
+ public:
+  RoutePin() = default;
+  explicit RoutePin(const RouteState& state) : state_(&state) { ++state_->pins; }
+  RoutePin(const RoutePin&) = delete;
+  RoutePin& operator=(const RoutePin&) = delete;
+  ~RoutePin() {
+    if (state_ != nullptr) --state_->pins;
+  }
+  void hold(const RouteState& state) {
+    HOLDFAST_ASSERT(state_ == nullptr);
+    state_ = &state;
+    ++state_->pins;
+  }
+
+ private:
+  const RouteState* state_ = nullptr;
 };
 
 class Generation {
@@ -105,11 +131,24 @@ class Generation {
   /// Takes over the pools of `previous` (may be nullptr) whose endpoints stay.
   Generation(std::shared_ptr<const PublishedConfig> published, Services& services,
              const Generation* previous);
+  ~Generation();
 
   const Config& config() const { return *published_->config; }
   const RouteTable& routes() const { return published_->routes; }
   const RouteState& route(int index) const { return routes_[static_cast<std::size_t>(index)]; }
   const DownstreamOptions& downstream() const { return downstream_; }
+
+  bool is_forward(std::string_view listener) const;
+  /// True if the route's requests go to what they name.
+  bool is_dynamic(int route) const {
+    const Cluster* cluster = routes_[static_cast<std::size_t>(route)].cluster;
+    return any_dynamic_ && cluster != nullptr && cluster->config().dynamic;
+  }
+  /// The route towards one destination: the same policies, and a breaker, bounds, a pool and
+  /// records of its own. There are max_destinations at most; the one that was used longest ago, and
+  /// that nobody pins, makes room: nullptr if there is none.
+  const RouteState* route_to(int route, const EndpointConfig& destination, bool tunnel);
+  static constexpr std::size_t max_destinations = 256;
 
   void retire_what_is_gone(const Generation& next);
 
@@ -118,11 +157,19 @@ class Generation {
   bool pinned() const { return pins_ > 0; }
 
  private:
-  Cluster* find(std::string_view upstream) const;
+  struct Destination;
+  using DestinationMap = std::map<std::string, std::unique_ptr<Destination>, std::less<>>;
 
+  Cluster* find(std::string_view upstream) const;
+  bool make_room();
+
+  Services& services_;
   std::shared_ptr<const PublishedConfig> published_;
   std::vector<std::unique_ptr<Cluster>> clusters_;  // by name, in order
   std::vector<RouteState> routes_;
+  std::vector<std::string> forward_listeners_;
+  bool any_dynamic_ = false;
+  DestinationMap destinations_;
   DownstreamOptions downstream_;
   std::uint64_t pins_ = 0;
 };

@@ -70,6 +70,8 @@ struct AdminConfig {
 struct ListenerConfig {
   std::string name;
   net::ListenAddress listen;
+  bool forward = false;            // mode: an HTTP_PROXY, else reverse
+  std::vector<std::string> allow;  // forward mode: as written; the loader has made routes of them
   std::optional<net::TlsServerOptions> tls;
   /// Of `tls`, and of what its files hold; nullptr without.
   std::shared_ptr<net::TlsServerCredentials> credentials = nullptr;
@@ -105,6 +107,9 @@ struct UpstreamConfig {
   policy::BreakerOptions breaker;
   policy::OutlierOptions outlier;
   policy::HealthOptions health;
+  /// Its requests go to what they name (proxy/destination.h), each endpoint only says what may be
+  /// named: some endpoint has a wildcard, or it stands for a listener's `allow`.
+  bool dynamic = false;
 };
 
 /// What is spoken with an upstream, by its name for ALPN.

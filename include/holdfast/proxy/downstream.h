@@ -143,6 +143,8 @@ class Handler {
   virtual void handshake_failed(const std::string& listener, const Error& error);
   /// Options for the next request.
   virtual const DownstreamOptions& options() const = 0;
+  /// True if CONNECT is a request at that listener.
+  virtual bool takes_tunnels(std::string_view) const { return false; }
   /// True while the process drains: answers carry Connection: close.
   virtual bool draining() const = 0;
 };
@@ -166,6 +168,7 @@ class DownstreamConnection {
   friend class Transaction;
 
   bool has_next();
+  void set_limits();
   runtime::Task<void> serve();
   runtime::Task<void> watch_client();
   runtime::Task<bool> read_head();

@@ -51,10 +51,12 @@ class Exchange {
   runtime::Task<void> refuse(const http::RequestError& error);
   runtime::Task<void> answer_options();
   runtime::Task<void> answer_loop();
+  runtime::Task<void> answer_crowd();
   runtime::Task<void> proxied();
   runtime::Task<void> conclude();
   runtime::Task<bool> deliver(Attempt& attempt, std::string_view fallback_of,
                               const Execution* execution);
+  runtime::Task<void> open_tunnel(Attempt& attempt);
   runtime::Task<void> tunnel(Attempt& attempt);
   runtime::Task<bool> fall_back();
   runtime::Task<bool> fall_back_to(Cluster& cluster, std::string_view cause, std::size_t next);
@@ -85,6 +87,9 @@ class Exchange {
   Duration jittered(Duration pause);
   void note_key(std::string_view outcome);
   void leave_execution();
+  std::optional<http::RequestError> misdirected() const;
+  bool find_destination(int route);
+  bool is_connect() const { return transaction_.request().method == http::Method::connect; }
   bool prepare();
   Outgoing outgoing();
   void give_up(Attempt& attempt);
@@ -99,6 +104,7 @@ class Exchange {
   Generation& generation_;
   Services& services_;
   const RouteState* route_ = nullptr;
+  RoutePin route_pin_;                         // of a destination
   std::optional<http::RequestError> refusal_;  // of a request that gets no further
 
   std::string_view request_id_;

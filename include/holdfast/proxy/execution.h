@@ -133,6 +133,7 @@ class Execution final : private Keeper {
   Executions& executions_;
   Generation& generation_;
   const RouteState& route_;
+  const RoutePin route_pin_;
   const policy::IdempotencyOptions& options_;
   const http::RequestCopy head_;
   const std::string request_id_;

@@ -31,6 +31,9 @@ class Proxy final : public Handler {
     services_.observer.handshake_failed(listener, error);
   }
   const DownstreamOptions& options() const override { return current_->downstream(); }
+  bool takes_tunnels(std::string_view listener) const override {
+    return current_->is_forward(listener);
+  }
   bool draining() const override { return draining_; }
 
   /// Configurations that are alive: one, and those that exchanges in flight began with.

@@ -124,12 +124,21 @@ class SharedUpstreams {
   /// stay, forgets those whose name is gone (exchanges that still use one keep it alive).
   void apply(const Config& config, TimePoint now = {});
   std::shared_ptr<SharedUpstream> find(std::string_view name) const;
+  /// That of one destination of an upstream without a fixed place: its breaker, bounds and
+  /// endpoint. It lives as long as some worker uses it. `config` is the destination's own.
+  std::shared_ptr<SharedUpstream> destination(const UpstreamConfig& config,
+                                              std::string_view authority, TimePoint now);
   std::vector<std::shared_ptr<SharedUpstream>> all() const;
 
  private:
   EndpointListener listener_;
   mutable std::mutex mutex_;
   std::map<std::string, std::shared_ptr<SharedUpstream>, std::less<>> upstreams_;
+  struct Destination {
+    std::weak_ptr<SharedUpstream> shared;
+    std::vector<EndpointConfig> endpoints;
+  };
+  std::map<std::string, Destination, std::less<>> destinations_;
 };
 
 }  // namespace holdfast::proxy

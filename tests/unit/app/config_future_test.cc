@@ -22,8 +22,6 @@ std::size_t count_of(const std::string& text, const std::string& part) {
 TEST_CASE("what is not built yet is refused by name, and right values bring no other error") {
   const std::string upstream(some_upstream);
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {"allow", "[[listener]]\nallow = [\"*.internal:80\"]\n"},
-      {"mode", "[[listener]]\nmode = \"forward\"\n"},
       {"rate_limit",
        "[defaults]\nrate_limit = { rate = \"100/s\", burst = 0, key = \"client_ip\" }\n"},
       {"concurrency", upstream +
@@ -42,7 +40,6 @@ TEST_CASE("what is not built yet is refused by name, and right values bring no o
 
 TEST_CASE("the values of what is refused are checked all the same") {
   const std::vector<std::string> documents = {
-      "[[listener]]\nallow = [1]\nmode = \"forward\"\n",
       "[defaults]\nrate_limit = { rate = \"100\" }\n",
       "[defaults]\nconcurrency = { max = 0 }\n",
   };

@@ -43,6 +43,40 @@ TEST_CASE("an upstream needs endpoints that are some") {
   CHECK(endpoints[1].weight == 3);
 }
 
+TEST_CASE("a forward listener: its mode, what it allows, and wildcards that only it may use") {
+  const std::string forward = "[[listener]]\nname = \"proxy\"\nmode = \"forward\"\n";
+  const std::string reverse = "[[listener]]\nlisten = \"127.0.0.1:1\"\n";
+  const std::string wildcard = upstream_with("endpoints = [\"http://*.internal\"]");
+  CHECK(load(forward + wildcard).config->upstreams.at("app").dynamic);
+  CHECK(refuses(wildcard, "upstream \"app\" has a wildcard endpoint, but listener \"listener-1\""));
+  CHECK(
+      refuses(forward + reverse + wildcard, "but listener \"listener-2\" is not in forward mode"));
+  load(forward + reverse + wildcard + "match = { listener = \"proxy\" }\n");
+  CHECK(refuses(reverse + "allow = [\"a:80\"]\n" + wildcard, "\"allow\" needs mode"));
+  for (const std::string bad : {"a/b", "http://a", "*", "*.", "u@a:80", "a:0", "*.1.2.3.4"}) {
+    CAPTURE(bad);
+    CHECK(refuses(forward + "allow = [\"" + bad + "\"]\n", "each item of \"allow\" must be"));
+  }
+  CHECK(refuses(forward + upstream_with("endpoints = [{ url = \"http://*.x\", weight = 2 }]"),
+                "a weight makes no sense"));
+  CHECK(refuses(forward + upstream_with("endpoints = [\"http://*.x\", \"unix:/a\"]"),
+                "a unix socket makes no sense"));
+  CHECK(refuses(forward + wildcard + "[[route.fallback]]\non = [\"open\"]\nupstream = \"app\"\n",
+                "it is no fallback"));
+  CHECK(refuses(forward + "allow = [\"a:80\"]\n[[route]]\nname = \"allow:proxy\"\n" +
+                    "respond = { status = 200 }\n",
+                "is what the listener's \"allow\" is called"));
+
+  const LoadedConfig loaded = load("[defaults.timeout]\ntotal = \"3s\"\n" + forward +
+                                   "allow = [\"*.internal:80\", \"api.test\"]\n");
+  const proxy::Config& config = *loaded.config;
+  CHECK(config.upstreams.at("allow:proxy").endpoints.size() == 3);  // api.test at 80 and 443
+  REQUIRE(config.routes.size() == 2);
+  CHECK(config.routes[0].match.host == "*.internal");
+  CHECK(config.routes[0].match.listener == "proxy");
+  CHECK(config.routes[0].timeout.total == std::chrono::seconds(3));
+}
+
 TEST_CASE("the breaker's longest pause follows a longer first pause, unless it says otherwise") {
   const std::string endpoints = "endpoints = [\"http://h\"]\n";
   const auto breaker = [&](const std::string& keys) {

@@ -52,6 +52,32 @@ TEST_CASE("the llhttp that was built is strict") {
   CHECK(llhttp_version().find('.') != std::string_view::npos);
 }
 
+TEST_CASE("CONNECT is read where tunnels are wanted, with a host, a port and no body") {
+  ParserLimits limits;
+  limits.tunnels = true;
+  const ReadRequest request("CONNECT a.test:443 HTTP/1.1\r\nHost: b.test\r\n\r\n", limits);
+  CHECK(request->method == Method::connect);
+  CHECK(request->authority == "a.test:443");
+  CHECK(request->target == "a.test:443");
+  CHECK_FALSE(request->absolute);
+  CHECK(ReadRequest("CONNECT [::1]:443 HTTP/1.0\r\n\r\n", limits)->authority == "[::1]:443");
+  for (const std::string target :
+       {"a.test", "[::1]", "/", "*", "http://a.test:80/", "a.test:0", "u@a.test:80", ":80"}) {
+    CAPTURE(target);
+    CHECK(problem_of("CONNECT " + target + " HTTP/1.1\r\nHost: a\r\n\r\n", limits) ==
+          "bad-request");
+  }
+  for (const std::string body : {"Content-Length: 1", "Transfer-Encoding: chunked"}) {
+    CAPTURE(body);
+    const std::string head = "CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\n" + body + "\r\n\r\n";
+    CHECK(problem_of(head, limits) == "bad-request");
+  }
+  CHECK(problem_of("CONNECT a.test:443 HTTP/1.1\r\nHost: a\r\n\r\n") == "method-not-allowed");
+  const ReadRequest absolute("GET http://a.test/p HTTP/1.1\r\nHost: b\r\n\r\n");
+  CHECK(absolute->absolute);
+  CHECK(absolute->target == "/p");
+}
+
 TEST_CASE("limits of a request have their own problems") {
   ParserLimits limits;
   limits.max_target_bytes = 40;

@@ -15,6 +15,7 @@ TEST_CASE("each problem has the name and the status of the contract") {
   };
   const Example examples[] = {
       {Problem::bad_request, "bad-request", 400},
+      {Problem::destination_not_allowed, "destination-not-allowed", 403},
       {Problem::no_route, "no-route", 404},
       {Problem::method_not_allowed, "method-not-allowed", 405},
       {Problem::request_timeout, "request-timeout", 408},

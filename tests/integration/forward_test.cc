@@ -1,0 +1,351 @@
+// Forward mode: what an app gets that has HTTP_PROXY set and nothing else changed. Names are those
+// of an /etc/hosts of the test's own.
+#include "tests/support/keyed_setup.h"
+#include "tests/support/private_machine.h"
+#include "tests/support/suite.h"
+
+using namespace holdfast::testing;
+
+namespace {
+
+/// True where the kernel lets no test have names of its own.
+bool no_machine() {
+  static const PrivateMachine machine;
+  machine.hosts(
+      "127.0.0.1 localhost app.internal other.internal deep.app.internal internal outside.test\n");
+  if (!machine.why_not().empty()) MESSAGE("skipped: " << machine.why_not());
+  return !machine.why_not().empty();
+}
+
+std::string port_of(std::string_view address) {
+  return std::string(address.substr(address.rfind(':') + 1));
+}
+
+/// A listener in forward mode, at a port of its own, beside whatever `more` says.
+struct Forward {
+  explicit Forward(const std::string& more, const std::string& listener = "")
+      : address("127.0.0.1:" + std::to_string(free_port())),
+        text("[[listener]]\nname = \"proxy\"\nlisten = \"" + address + "\"\nmode = \"forward\"\n" +
+             listener + "\n" + more) {}
+  std::string address;
+  std::string text;
+};
+
+std::string wildcard(const std::string& port, const std::string& route = "") {
+  return "[upstream.internal]\nendpoints = [\"http://*.internal:" + port + "\"]\n[[route]]\n" +
+         "name = \"internal\"\nmatch = { host = \"*.internal\" }\nupstream = \"internal\"\n" +
+         route + "\n";
+}
+
+Response ask(const Holdfast& holdfast, std::string_view uri, const Headers& headers = {}) {
+  return fetch(holdfast.address(), uri, headers);
+}
+
+/// A CONNECT and its answer.
+Response tunnel_to(RawClient& client, const std::string& authority, std::string_view behind = "") {
+  client.send("CONNECT " + authority + " HTTP/1.1\r\nHost: " + authority + "\r\n\r\n" +
+              std::string(behind));
+  return client.read_response("CONNECT");
+}
+
+}  // namespace
+
+TEST_CASE("an absolute target goes to the host it names, with the Host of the target") {
+  if (no_machine()) return;
+  ScriptedUpstream app(reply(200, "app"));
+  const std::string port = port_of(app.address());
+  const Holdfast holdfast(Forward(wildcard(port)).text);
+  CHECK(ask(holdfast, "http://app.internal:" + port + "/path?q=1").body == "app");
+  CHECK(app.last_request().target == "/path?q=1");
+  CHECK(app.last_request().headers.get("Host") == "app.internal:" + port);
+  CHECK(ask(holdfast, "http://deep.app.internal:" + port + "/").body == "app");
+  // What Host says counts for nothing beside the target (RFC 9112 §3.2.2).
+  CHECK(ask(holdfast, "http://other.internal:" + port + "/", {{"Host", "outside.test"}}).body ==
+        "app");
+  CHECK(app.last_request().headers.get("Host") == "other.internal:" + port);
+  // Case is nothing in a name; what is meant for the proxy is not passed on.
+  CHECK(ask(holdfast, "http://APP.Internal:" + port + "/",
+            {{"Proxy-Connection", "keep-alive"}, {"Proxy-Authorization", "Basic eDp5"}})
+            .body == "app");
+  CHECK_FALSE(app.last_request().headers.has("Proxy-Connection"));
+  CHECK_FALSE(app.last_request().headers.has("Proxy-Authorization"));
+  CHECK(holdfast.metric("http_client_requests_total", {{"host", "internal"}, {"status", "200"}}) ==
+        4);
+}
+
+TEST_CASE("it is no open proxy: what no route covers and no allow names is not gone to") {
+  if (no_machine()) return;
+  ScriptedUpstream app(reply(200, "app"));
+  const std::string port = port_of(app.address());
+  const Holdfast holdfast(Forward(wildcard(port)).text);
+  for (const std::string& uri : std::vector<std::string>{
+           "http://outside.test:" + port + "/", "http://127.0.0.1:" + port + "/",
+           "http://internal:" + port + "/", "http://app.internal.outside.test:" + port + "/",
+           "http://app.internal.:" + port + "/", "http://[::1]:" + port + "/",
+           "http://" + holdfast.admin_address() + "/metrics"}) {
+    CAPTURE(uri);
+    check_problem(ask(holdfast, uri), 404, "no-route");
+  }
+  for (const std::string& other : std::vector<std::string>{
+           "", ":22", ":" + port_of(holdfast.admin_address()), ":" + port_of(holdfast.address())}) {
+    check_problem(ask(holdfast, "http://app.internal" + other + "/"), 403,
+                  "destination-not-allowed");
+  }
+  check_problem(ask(holdfast, "http://user:secret@app.internal:" + port + "/"), 400, "bad-request");
+  check_problem(ask(holdfast, "https://app.internal:" + port + "/"), 400, "bad-request");
+  check_problem(ask(holdfast, "/path"), 400, "bad-request");
+  check_problem(fetch(holdfast.address(), "*", {}, "OPTIONS"), 400, "bad-request");
+  CHECK(app.request_count() == 0);
+}
+
+TEST_CASE("allow names what may be asked for beside the routes") {
+  if (no_machine()) return;
+  ScriptedUpstream app(reply(200, "app"));
+  const std::string port = port_of(app.address());
+  const Holdfast holdfast(
+      Forward("", "allow = [\"*.internal:" + port + "\", \"127.0.0.1:" + port + "\"]").text);
+  CHECK(ask(holdfast, "http://app.internal:" + port + "/").body == "app");
+  CHECK(ask(holdfast, "http://127.0.0.1:" + port + "/").body == "app");
+  check_problem(ask(holdfast, "http://outside.test:" + port + "/"), 404, "no-route");
+  check_problem(ask(holdfast, "http://app.internal/"), 403, "destination-not-allowed");
+  RawClient client = holdfast.client();
+  CHECK(tunnel_to(client, "app.internal:" + port).status == 200);
+  CHECK(holdfast.metric("http_client_requests_total",
+                        {{"host", "allow:proxy"}, {"method", "GET"}}) == 2);
+}
+
+TEST_CASE("a route to a fixed upstream takes its host, wherever that is") {
+  ScriptedUpstream app(reply(200, "app"));
+  const Holdfast holdfast(
+      Forward("[upstream.pay]\nendpoints = [\"" + app.url() +
+              "\"]\n[[route]]\nmatch = { host = \"pay.local\" }\nupstream = \"pay\"\n")
+          .text);
+  CHECK(ask(holdfast, "http://pay.local/charge").body == "app");
+  CHECK(app.last_request().headers.get("Host") == "pay.local");
+  // A tunnel goes to what it names, and the upstream is not called that.
+  RawClient client = holdfast.client();
+  check_problem(tunnel_to(client, "pay.local:80"), 403, "destination-not-allowed");
+  RawClient by_address = holdfast.client();
+  check_problem(tunnel_to(by_address, app.address()), 403, "destination-not-allowed");
+}
+
+TEST_CASE("each destination has a breaker of its own, and retries") {
+  if (no_machine()) return;
+  ScriptedUpstream app([](Exchange& exchange) {
+    const bool bad = exchange.request.headers.get("Host").starts_with("app.");
+    exchange.respond(bad ? 500 : 200);
+  });
+  const std::string port = port_of(app.address());
+  const Holdfast holdfast(
+      Forward(wildcard(port) + "[upstream.internal.breaker]\nconsecutive_failures = 2\n").text);
+  for (int i = 0; i < 2; ++i) {
+    CHECK(ask(holdfast, "http://app.internal:" + port + "/").status == 500);
+  }
+  const Response refused = ask(holdfast, "http://app.internal:" + port + "/");
+  check_problem(refused, 503, "destination-unavailable", "destination_unavailable");
+  CHECK(ask(holdfast, "http://other.internal:" + port + "/").status == 200);
+  app.answer(in_turn({reply(503), reply(200, "second")}));
+  CHECK(ask(holdfast, "http://other.internal:" + port + "/").body == "second");
+  CHECK(holdfast.metric("holdfast_retries_total", {{"route", "internal"}}) == 1);
+}
+
+TEST_CASE("a keyed POST runs once, and one key at two hosts is two keys") {
+  if (no_machine()) return;
+  ScriptedUpstream app(reply(201, "made"));
+  const std::string port = port_of(app.address());
+  const Holdfast holdfast(Forward(wildcard(port, "[route.idempotency]\nenabled = true\n") +
+                                  "[store]\nkind = \"memory\"\n")
+                              .text);
+  const auto post = [&](const std::string& host) {
+    return fetch(holdfast.address(), "http://" + host + ":" + port + "/charge", with_key("k"),
+                 "POST", "body");
+  };
+  CHECK(post("app.internal").status == 201);
+  CHECK(post("app.internal").status == 201);
+  CHECK(app.request_count() == 1);
+  CHECK(post("other.internal").status == 201);
+  CHECK(app.request_count() == 2);
+}
+
+TEST_CASE("a tunnel carries bytes both ways, early ones too, and a half-close") {
+  if (no_machine()) return;
+  ListeningSocket peer("127.0.0.1:0");
+  const std::string authority = "app.internal:" + port_of(peer.address());
+  const Holdfast holdfast(Forward(wildcard(port_of(peer.address()))).text);
+  RawClient client = holdfast.client();
+  const Response opened = tunnel_to(client, authority, "early ");
+  CHECK(opened.status == 200);
+  CHECK_FALSE(opened.headers.has("Content-Length"));
+  CHECK_FALSE(opened.headers.has("Transfer-Encoding"));
+  std::optional<Socket> far = peer.accept(patience);
+  REQUIRE(far);
+  WireReader reader(*far);
+  CHECK(reader.read_exactly(6) == "early ");
+  client.send("more");
+  CHECK(reader.read_exactly(4) == "more");
+  far->send("back");
+  CHECK(client.reader().read_exactly(4) == "back");
+  client.half_close();
+  CHECK(far->receive(1).empty());
+  far->send("last");
+  far->close();
+  CHECK(client.read_to_end() == "last");
+  const nlohmann::json line = holdfast.wait_access_log(1);
+  CHECK(line["method"] == "CONNECT");
+  CHECK(line["status"] == 200);
+  CHECK(line["upstream"] == "internal");
+  CHECK(line["bytes_in"] == 10);
+  CHECK(holdfast.metric("http_client_requests_total",
+                        {{"host", "internal"}, {"method", "CONNECT"}, {"status", "200"}}) == 1);
+}
+
+TEST_CASE("a tunnel that is refused: 403, and nothing behind it is a request") {
+  if (no_machine()) return;
+  ScriptedUpstream app(reply(200, "app"));
+  const std::string port = port_of(app.address());
+  const Holdfast holdfast(Forward(wildcard(port)).text);
+  const std::string smuggled =
+      "GET http://app.internal:" + port + "/ HTTP/1.1\r\nHost: app.internal\r\n\r\n";
+  for (const std::string& authority : std::vector<std::string>{
+           std::string("app.internal:22"), "outside.test:" + port, "127.0.0.1:" + port,
+           holdfast.admin_address(), holdfast.address(), "[::1]:" + port, "internal:" + port}) {
+    CAPTURE(authority);
+    RawClient client = holdfast.client();
+    const Response refused = tunnel_to(client, authority, smuggled);
+    check_problem(refused, 403, "destination-not-allowed");
+    CHECK(client.wait_for_close() == Fault::end);
+  }
+  for (const std::string& bad :
+       std::vector<std::string>{"app.internal", "/", "http://app.internal:" + port + "/",
+                                "user@app.internal:" + port, "app.internal:0", ":" + port}) {
+    CAPTURE(bad);
+    RawClient client = holdfast.client();
+    check_problem(tunnel_to(client, bad, smuggled), 400, "bad-request");
+    CHECK(client.wait_for_close() == Fault::end);
+  }
+  RawClient with_body = holdfast.client();
+  with_body.send("CONNECT app.internal:" + port +
+                 " HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello");
+  check_problem(with_body.read_response(), 400, "bad-request");
+  CHECK(app.request_count() == 0);
+}
+
+TEST_CASE("a tunnel whose destination fails: a problem, and its breaker") {
+  if (no_machine()) return;
+  const std::string closed = std::to_string(free_port());
+  const BlackHole hole;
+  const std::string silent = port_of(hole.address());
+  const auto upstream = [](const std::string& name, const std::string& host,
+                           const std::string& port) {
+    return "[upstream." + name + "]\nendpoints = [\"http://" + host + ":" + port +
+           "\"]\n[upstream." + name + ".breaker]\nconsecutive_failures = 1\n[[route]]\n" +
+           "match = { host = \"" + host + "\" }\nupstream = \"" + name +
+           "\"\ntimeout = { connect = \"200ms\" }\nretry = { attempts = 1 }\n";
+  };
+  const Holdfast holdfast(Forward(upstream("closed", "app.internal", closed) +
+                                  upstream("silent", "other.internal", silent) +
+                                  upstream("missing", "missing.internal", "80"))
+                              .text);
+  const auto connect = [&](const std::string& authority) {
+    RawClient client = holdfast.client();
+    return tunnel_to(client, authority);
+  };
+  check_problem(connect("app.internal:" + closed), 502, "connection-refused", "connection_refused");
+  check_problem(connect("app.internal:" + closed), 503, "destination-unavailable");
+  check_problem(connect("other.internal:" + silent), 504, "connection-timeout",
+                "connection_timeout");
+  const Response missing = connect("missing.internal:80");
+  CHECK((missing.status == 502 || missing.status == 504));  // nobody answers for names here
+}
+
+TEST_CASE("a reverse listener beside it takes no CONNECT, and absolute targets as before") {
+  if (no_machine()) return;
+  ScriptedUpstream app(reply(200, "app"));
+  const std::string reverse = "127.0.0.1:" + std::to_string(free_port());
+  Forward forward("[[listener]]\nname = \"reverse\"\nlisten = \"" + reverse +
+                  "\"\n[upstream.app]\n" + "endpoints = [\"" + app.url() +
+                  "\"]\n[[route]]\nupstream = \"app\"\n");
+  const Holdfast holdfast(forward.text);
+  RawClient client(reverse);
+  check_problem(tunnel_to(client, "app.internal:80"), 405, "method-not-allowed");
+  CHECK(fetch(reverse, "http://anything.test/").body == "app");
+  CHECK(fetch(reverse, "/path").body == "app");
+}
+
+TEST_CASE("a request that comes round to its own listener ends") {
+  const std::string own = "127.0.0.1:" + std::to_string(free_port());
+  const Holdfast holdfast("[[listener]]\nname = \"proxy\"\nlisten = \"" + own +
+                          "\"\nmode = \"forward\"\nallow = [\"" + own + "\"]\n");
+  // What holdfast sends to an origin has a path for its target, which no forward proxy takes.
+  const Response response = ask(holdfast, "http://" + own + "/");
+  CHECK(response.status == 400);
+}
+
+TEST_CASE("destinations are bounded, and those that are not used make room") {
+  if (no_machine()) return;
+  ScriptedUpstream app(reply(200, "app"));
+  const std::string port = port_of(app.address());
+  const Holdfast holdfast(Forward(wildcard(port,
+                                           "timeout = { connect = \"100ms\" }\n"
+                                           "retry = { attempts = 1 }"))
+                              .text);
+  for (int i = 0; i < 300; ++i) {
+    RawClient client = holdfast.client();
+    client.send("GET http://n" + std::to_string(i) + ".internal:" + port +
+                "/ HTTP/1.1\r\nHost: a\r\n\r\n");
+    CHECK(client.read_response().status >= 502);
+  }
+  CHECK(ask(holdfast, "http://app.internal:" + port + "/").body == "app");
+}
+
+TEST_CASE("curl, Python and Node go through it with nothing but their environment changed") {
+  if (no_machine()) return;
+  ScriptedUpstream app(reply(200, "app"));
+  const std::string port = port_of(app.address());
+  const Holdfast holdfast(Forward(wildcard(port)).text);
+  const std::string proxy = "http://" + holdfast.address();
+  const std::string url = "http://app.internal:" + port + "/x";
+  const Environment environment = {{"http_proxy", proxy}, {"HTTP_PROXY", proxy}};
+  const auto run = [&](const std::string& command) {
+    return run_command({"/bin/sh", "-c", command}, environment);
+  };
+  CommandResult curl = run("curl -sS " + url);
+  CHECK_MESSAGE(curl.output.find("app") != curl.output.npos, curl.error);
+  CommandResult through = run("curl -sS --proxytunnel " + url);
+  CHECK_MESSAGE(through.output.find("app") != through.output.npos, through.error);
+  CommandResult python = run("python3 -c 'import urllib.request; print(urllib.request.urlopen(\"" +
+                             url + "\").read())'");
+  CHECK_MESSAGE(python.output.find("app") != python.output.npos, python.error);
+  // Node's fetch knows HTTP_PROXY from version 24 on (NODE_USE_ENV_PROXY); http.request by hand.
+  CommandResult node =
+      run("command -v node >/dev/null || { echo app; exit; }; node -e 'const u = new URL(\"" + url +
+          "\"), p = new URL(process.env.HTTP_PROXY); require(\"http\").get({host: p.hostname, "
+          "port: p.port, path: u.href, headers: {Host: u.host}}, r => r.pipe(process.stdout))'");
+  CHECK_MESSAGE(node.output.find("app") != node.output.npos, node.error);
+  CHECK(app.request_count() >= 3);
+}
+
+TEST_CASE("an https call goes through as it is, to a real TLS peer") {
+  if (no_machine()) return;
+  const TemporaryFolder folder;
+  const std::string files = folder.path();
+  const std::string port = std::to_string(free_port());
+  REQUIRE(run_command({"/usr/bin/openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes",
+                       "-keyout", files + "/key", "-out", files + "/cert", "-subj",
+                       "/CN=app.internal", "-addext", "subjectAltName=DNS:app.internal"})
+              .exit_code == 0);
+  const ChildProcess peer({"/usr/bin/openssl", "s_server", "-accept", "127.0.0.1:" + port, "-cert",
+                           files + "/cert", "-key", files + "/key", "-www", "-quiet"});
+  const Holdfast holdfast(Forward(wildcard(port)).text);
+  const std::string proxy = "http://" + holdfast.address();
+  std::string error;
+  CHECK_MESSAGE(eventually([&] {
+                  const CommandResult curl =
+                      run_command({"/usr/bin/curl", "-sS", "--cacert", files + "/cert",
+                                   "https://app.internal:" + port + "/"},
+                                  {{"https_proxy", proxy}});
+                  error = curl.error;
+                  return curl.output.find("Ciphers supported") != curl.output.npos;
+                }),
+                error);
+}
