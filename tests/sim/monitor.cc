@@ -84,6 +84,50 @@ void Monitor::check_closing(const Period& half_open, const policy::BreakerOption
   }
 }
 
+// -- endpoints
+
+/// An ejection leaves one in service, and no more than the share of them are ejected.
+void Monitor::look_at_endpoints(proxy::SharedUpstreams& upstreams) {
+  for (const auto& upstream : upstreams.all()) {
+    const policy::OutlierOptions& options = scenario_.config.upstreams.at(upstream->name()).outlier;
+    OutOfService now{world_.now(), {}};
+    const auto reports = upstream->endpoints().report(world_.now());
+    for (const proxy::EndpointReport& report : reports) {
+      if (report.state == proxy::EndpointState::ejected) now.endpoints.insert(report.key);
+    }
+    const std::size_t ejected = now.endpoints.size();
+    if (ejected > 0 && ejected == reports.size()) {
+      violated("endpoints", upstream->name() + " has none in service");
+    }
+    if (static_cast<double>(ejected) > options.max_ejected * static_cast<double>(reports.size())) {
+      violated("endpoints", upstream->name() + " has " + std::to_string(ejected) + " ejected of " +
+                                std::to_string(reports.size()));
+    }
+    if (upstream->endpoints().panic()) now.endpoints.clear();
+    std::string words;
+    for (const std::string& endpoint : now.endpoints) words += " " + endpoint;
+    std::vector<OutOfService>& times = out_of_service_[upstream->name()];
+    if (!times.empty() && times.back().endpoints == now.endpoints) continue;
+    ledger_.note(process_ + ": out of service at " + upstream->name() + ":" + words);
+    times.push_back(std::move(now));
+  }
+}
+
+/// Nobody was asked who was ejected from before the request came until after its end.
+void Monitor::check_endpoint(const proxy::ExchangeRecord& record) {
+  if (record.attempts == 0 || record.endpoint.empty()) return;
+  const std::vector<OutOfService>& times = out_of_service_[std::string(record.upstream)];
+  const TimePoint began = world_.now() - record.duration;
+  auto moment =
+      std::ranges::find_if(times, [&](const OutOfService& one) { return one.since >= began; });
+  if (moment == times.begin()) return;
+  const bool out_all_the_time = std::all_of(std::prev(moment), times.end(), [&](const auto& one) {
+    return one.endpoints.contains(record.endpoint);
+  });
+  if (!out_all_the_time) return;
+  violated("endpoints", "an attempt went to " + std::string(record.endpoint) + ", ejected");
+}
+
 void Monitor::attempt_finished(const proxy::AttemptRecord& record) {
   ++attempts_;
   const TimePoint began = world_.now() - record.duration;
@@ -148,6 +192,7 @@ void Monitor::exchange_finished(const proxy::ExchangeRecord& record) {
   }
   if (record.idempotency == "bypassed") ++bypassed_exchanges_;
   if (record.upstream.empty()) return;
+  check_endpoint(record);
   ++exchanges_;
   const auto& routes = scenario_.config.routes;
   const auto route = std::ranges::find(routes, record.route_name, &proxy::RouteConfig::name);

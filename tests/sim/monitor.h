@@ -1,5 +1,6 @@
 // Monitor: what one process tells of itself, held against what it was told to keep to: the
-// breaker's rules, the budget, the number of attempts, and sums that must agree.
+// breaker's rules, those of ejections, the budget, the number of attempts, and sums that must
+// agree.
 //
 // Contract: an Observer for all workers of one process. What is broken goes to the ledger: the
 // breaker's rules at once, the sums when conclude() is called, after the process has ended.
@@ -7,11 +8,13 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "holdfast/proxy/observer.h"
+#include "holdfast/proxy/shared_upstream.h"
 #include "tests/sim/ledger.h"
 #include "tests/sim/names.h"
 #include "tests/sim/scenario.h"
@@ -25,6 +28,8 @@ class Monitor final : public proxy::Observer {
 
   /// What its transitions have made of the breaker of that upstream.
   policy::BreakerState state_of(std::string_view upstream);
+  /// Something about endpoints has changed: looks at what is shared, and judges it.
+  void look_at_endpoints(proxy::SharedUpstreams& upstreams);
   /// The process has ended; `crashed`: without having finished what it did.
   void conclude(bool crashed);
 
@@ -63,6 +68,15 @@ class Monitor final : public proxy::Observer {
     std::optional<TimePoint> had_to_open = {};
   };
 
+  /// The endpoints of an upstream that nobody should ask, from a moment on.
+  struct OutOfService {
+    TimePoint since;
+    std::set<std::string, std::less<>> endpoints;
+
+    bool operator==(const OutOfService&) const = default;
+  };
+
+  void check_endpoint(const proxy::ExchangeRecord& record);
   std::vector<Period>& periods_of(proxy::Slot upstream);
   proxy::Slot slot(std::string_view name);
   void violated(std::string_view rule, const std::string& what);
@@ -81,6 +95,7 @@ class Monitor final : public proxy::Observer {
   const std::string process_;
   std::vector<std::string> names_{"none"};
   std::map<proxy::Slot, std::vector<Period>> periods_;
+  std::map<std::string, std::vector<OutOfService>, std::less<>> out_of_service_;
   std::map<proxy::KeyGauge, int> gauges_;
   int exchanges_ = 0;  // that asked for an upstream
   int attempts_told_ = 0;

@@ -43,6 +43,11 @@ struct Replica::Process {
   Process(test::World& world, const NameServer& names, const Scenario& scenario, Ledger& ledger,
           const std::string& name)
       : monitor(world, names, scenario, ledger, name), context{world.context()} {
+    const auto look = [this] {
+      if (!applying) monitor.look_at_endpoints(upstreams);
+    };
+    upstreams.on_endpoint_change(
+        {[look](std::string_view, const proxy::EndpointChange&) { look(); }, look});
     // What a process has posted to itself ends with it.
     context.post = [&world, alive = alive](std::function<void()> action) {
       world.schedule(Duration::zero(), [alive, action = std::move(action)] {
@@ -65,7 +70,10 @@ struct Replica::Process {
       bound->second = next ? std::max(next, bound->second) : std::nullopt;
     }
     auto loaded = std::make_shared<const proxy::Config>(std::move(config));
+    applying = true;
     upstreams.apply(*loaded, context.now());
+    applying = false;
+    monitor.look_at_endpoints(upstreams);
     const auto published = std::make_shared<const proxy::PublishedConfig>(std::move(loaded));
     for (const auto& worker : workers) worker->proxy.adopt(published);
   }
@@ -79,6 +87,7 @@ struct Replica::Process {
   std::vector<std::unique_ptr<Worker>> workers;
   std::map<std::string, std::optional<std::uint64_t>> bounds;  // the widest there was
   bool draining = false;
+  bool applying = false;  // the upstreams are locked
 };
 
 Replica::Replica(test::World& world, NameServer& names, FaultyStore& store,

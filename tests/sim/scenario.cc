@@ -199,6 +199,25 @@ Scenario::Scenario(std::uint64_t given, bool with_tls) : seed(given), over_tls(w
   name_endpoints(more);
   allow_tunnels(more);
   reorders = more.percent(50);
+  Chance outliers(seed ^ 0x5eed0006);
+  eject_endpoints(outliers);
+}
+
+/// Endpoints are ejected soon and for a short while; not those of names, whose rules know no
+/// ejection.
+void Scenario::eject_endpoints(Chance& chance) {
+  for (auto& [name, upstream] : config.upstreams) {
+    const bool named = std::ranges::any_of(
+        upstream.endpoints, [](const auto& endpoint) { return endpoint.endpoint.is_named(); });
+    if (named || !chance.percent(60)) continue;
+    policy::OutlierOptions& outlier = upstream.outlier;
+    outlier.consecutive_failures = static_cast<int>(chance.number(1, 4));
+    outlier.eject_for = chance.between(10ms, 400ms);
+    outlier.max_ejected = chance.one_of({0.34, 0.5, 1.0});
+    outlier.panic_below = chance.one_of({0.0, 0.5, 0.9});
+    if (chance.percent(40)) outlier.slow_start = chance.between(10ms, 500ms);
+    if (chance.percent(25)) upstream.balance = policy::BalanceKind::consistent_hash;
+  }
 }
 
 /// What a route with keys may be told beside what it usually is.
@@ -261,10 +280,12 @@ proxy::Config next_config(const Scenario& scenario, Chance& chance) {
   proxy::Config next = scenario.config;
   for (auto& [name, upstream] : next.upstreams) {
     const policy::BreakerOptions breaker = upstream.breaker;
+    const policy::OutlierOptions outlier = upstream.outlier;
     const proxy::UpstreamConfig before = upstream;
     upstream = draw_upstream(chance, name, name == "api" ? 0 : 1);
     keep_names(upstream, before);
     upstream.breaker = breaker;
+    upstream.outlier = outlier;
     upstream.breaker.window = chance.between(300ms, 3s);
   }
   for (proxy::RouteConfig& route : next.routes) {

@@ -89,6 +89,7 @@ struct Scenario {
   void vary_keys(Chance& chance);
   void name_endpoints(Chance& chance);
   void allow_tunnels(Chance& chance);
+  void eject_endpoints(Chance& chance);
 };
 
 /// A configuration that a reload may bring.
