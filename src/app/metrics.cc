@@ -201,6 +201,11 @@ void Metrics::set_log_dropped(std::function<std::uint64_t()> provider) {
   log_dropped_provider_ = std::move(provider);
 }
 
+void Metrics::set_certificates(std::function<std::vector<CertificateState>()> provider) {
+  const std::lock_guard lock(mutex_);
+  certificate_provider_ = std::move(provider);
+}
+
 void Metrics::set_store(store::StoreKind kind, std::function<store::StoreStats()> provider) {
   const std::lock_guard lock(mutex_);
   store_kind_ = kind;
@@ -353,6 +358,21 @@ void tell_handshakes(MetricsPage& page, const Scrape& scrape) {
   }
 }
 
+void tell_certificates(MetricsPage& page, const std::vector<CertificateState>& states) {
+  page.begin(MetricType::Gauge, "holdfast_tls_certificate_expiry_timestamp_seconds",
+             "When a certificate in use ends.");
+  for (const CertificateState& state : states) {
+    if (!state.end) continue;
+    const double end = to_seconds(state.end->time_since_epoch());
+    page.gauge(end, {label(state.kind, state.owner)});
+  }
+  page.begin(MetricType::Gauge, "holdfast_tls_certificate_stale",
+             "1 if the files hold something that cannot be used, so that the old stays in use.");
+  for (const CertificateState& state : states) {
+    page.gauge(state.stale ? 1 : 0, {label(state.kind, state.owner)});
+  }
+}
+
 void tell_config(MetricsPage& page, bool successful, double last_success,
                  std::uint64_t generation) {
   page.begin(MetricType::Gauge, "holdfast_config_last_reload_successful",
@@ -415,6 +435,8 @@ std::string Metrics::render() {
   }
   tell_dropped(page, scrape, log_dropped_provider_ ? log_dropped_provider_() : 0);
   tell_handshakes(page, scrape);
+  tell_certificates(
+      page, certificate_provider_ ? certificate_provider_() : std::vector<CertificateState>());
 
   tell_config(page, last_reload_successful_.load(std::memory_order_relaxed),
               static_cast<double>(last_success_milliseconds_.load(std::memory_order_relaxed)) / 1e3,

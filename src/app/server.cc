@@ -14,6 +14,7 @@
 
 #include "holdfast/app/admin.h"
 #include "holdfast/app/admin_pages.h"
+#include "holdfast/app/certificates.h"
 #include "holdfast/app/config_effective.h"
 #include "holdfast/app/config_loader.h"
 #include "holdfast/app/config_reload.h"
@@ -152,6 +153,7 @@ class Server {
   std::unique_ptr<store::Store> store_;  // the main loop's own, for the operator
   bool store_evicts_ = false;
   proxy::HealthCheckers health_;
+  Certificates certificates_;
   runtime::Scope scope_;
   std::unique_ptr<Admin> admin_;
   std::unique_ptr<proxy::ConnectionSet> admin_connections_;
@@ -177,6 +179,7 @@ Server::Server(const RunOptions& options, LoadedConfig loaded, SignalsHeld& sign
       gate_(config().server.max_connections),
       network_(loop_, names_),
       health_(upstreams_, loop_.context(), network_, network_),
+      certificates_(loop_, logger_),
       worker_count_(config().server.workers.value_or(usable_cpus())) {}
 
 Server::~Server() {
@@ -239,6 +242,8 @@ bool Server::start() {
   metrics_.set_log_dropped([this] { return error_sink_.dropped() + access_sink_.dropped(); });
   metrics_.set_upstreams(
       [this] { return upstream_gauges(config(), upstreams_, loop_.context().now()); });
+  metrics_.set_certificates([this] { return certificates_.states(); });
+  scope_.spawn(certificates_.watch());
   loop_.on_signal(SIGHUP, [this] { reload(); });
   loop_.on_signal(SIGTERM, [this] { drain(); });
   loop_.on_signal(SIGINT, [this] { drain(); });
@@ -323,6 +328,7 @@ AdminSource Server::admin_source() {
 /// Hands a configuration to every worker; `then` runs on the main loop when all have it.
 void Server::put_into_use(Candidate& candidate, Then then) {
   upstreams_.apply(*candidate.loaded.config, loop_.context().now());
+  certificates_.use(*candidate.loaded.config);
   gate_.set_limit(candidate.loaded.config->server.max_connections);
   logger_.configure(candidate.loaded.config->log.level, candidate.loaded.config->log.format);
 

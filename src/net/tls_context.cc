@@ -4,6 +4,8 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include <chrono>
+#include <ctime>
 #include <system_error>
 #include <utility>
 
@@ -82,12 +84,25 @@ void SslFree::operator()(ssl_st* session) const {
   SSL_free(session);
 }
 
-TlsClientContext::TlsClientContext(Handle handle, const TlsClientOptions& options,
+std::optional<WallTime> end_of_certificate(const SSL_CTX& context) {
+  const X509* certificate = SSL_CTX_get0_certificate(&context);
+  std::tm end{};
+  if (certificate == nullptr || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &end) != 1) {
+    return std::nullopt;
+  }
+  return WallTime(std::chrono::seconds(::timegm(&end)));
+}
+
+TlsClientContext::TlsClientContext(Handle handle, TlsFiles files, const TlsClientOptions& options,
                                    std::string_view protocol)
-    : handle_(std::move(handle)), options_(options), protocol_(protocol) {}
+    : handle_(std::move(handle)),
+      files_(std::move(files)),
+      options_(options),
+      protocol_(protocol) {}
 
 TlsClientContext::Made TlsClientContext::make(const TlsClientOptions& options,
                                               std::string_view protocol) {
+  TlsFiles files({options.ca, options.cert, options.key});
   ERR_clear_error();
   Handle handle(SSL_CTX_new(TLS_client_method()));
   HOLDFAST_ASSERT(handle != nullptr);
@@ -109,7 +124,11 @@ TlsClientContext::Made TlsClientContext::make(const TlsClientOptions& options,
   SSL_CTX_set_session_cache_mode(handle.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(handle.get(), &TlsSessions::on_given);
   return std::unique_ptr<const TlsClientContext>(
-      new TlsClientContext(std::move(handle), options, protocol));
+      new TlsClientContext(std::move(handle), std::move(files), options, protocol));
+}
+
+std::optional<WallTime> TlsClientContext::certificate_end() const {
+  return end_of_certificate(*handle_);
 }
 
 std::string_view TlsClientContext::name_for(std::string_view host) const {

@@ -56,10 +56,11 @@ void allow_resumption(SSL_CTX& context) {
 
 }  // namespace
 
-TlsServerContext::TlsServerContext(Handle handle, const TlsServerOptions& options)
-    : handle_(std::move(handle)), options_(options) {}
+TlsServerContext::TlsServerContext(Handle handle, TlsFiles files, const TlsServerOptions& options)
+    : handle_(std::move(handle)), files_(std::move(files)), options_(options) {}
 
 TlsServerContext::Made TlsServerContext::make(const TlsServerOptions& options) {
+  TlsFiles files({options.cert, options.key, options.client_ca});
   ERR_clear_error();
   Handle handle(SSL_CTX_new(TLS_server_method()));
   HOLDFAST_ASSERT(handle != nullptr);
@@ -74,7 +75,8 @@ TlsServerContext::Made TlsServerContext::make(const TlsServerOptions& options) {
   if (!identified) return unexpected(std::move(identified.error()));
   Done asked = ask_for_certificate(*handle, options.client_ca);
   if (!asked) return unexpected(std::move(asked.error()));
-  return std::unique_ptr<const TlsServerContext>(new TlsServerContext(std::move(handle), options));
+  return std::unique_ptr<const TlsServerContext>(
+      new TlsServerContext(std::move(handle), std::move(files), options));
 }
 
 TlsSession TlsServerContext::session() const {

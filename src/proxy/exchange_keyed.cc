@@ -9,7 +9,7 @@
 #include "holdfast/base/text.h"
 #include "holdfast/http/problem.h"
 #include "holdfast/http/stored_head.h"
-#include "holdfast/net/client_identity.h"
+#include "holdfast/net/tls_identity.h"
 #include "holdfast/policy/timeout.h"
 #include "holdfast/proxy/exchange.h"
 

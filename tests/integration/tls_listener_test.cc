@@ -1,7 +1,10 @@
 // TLS between clients and the real binary: certificates both ways, sessions, ends and cuts, slow
 // and foreign clients, and certificates that change.
+#include <algorithm>
+#include <atomic>
 #include <list>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/support/certificates.h"
@@ -299,6 +302,7 @@ TEST_CASE("a drain ends idle connections with close_notify, and lets requests an
   CHECK(last.body == "late");
   CHECK(last.headers.get("Connection") == "close");
   CHECK(busy.wait_for_close() == Fault::end);
+  CHECK(bench.holdfast->process().wait_for_exit() == 0);
 }
 
 TEST_CASE("HAProxy is its client, with a certificate") {
@@ -324,4 +328,129 @@ TEST_CASE("HAProxy is its client, with a certificate") {
     }
   }));
   CHECK(contains(bench.app.last_request().headers.get("X-Forwarded-Client-Cert"), "CN=alice"));
+}
+
+namespace {
+
+/// A certificate and its key in files that change under the same names.
+class ChangingFiles {
+ public:
+  explicit ChangingFiles(const Certificate& first) { use(first); }
+
+  void use(const Certificate& next) const {
+    folder_.write("cert.pem", file_text(next.cert_file()));
+    use_key(next);
+  }
+  void use_key(const Certificate& next) const {
+    folder_.write("key.pem", file_text(next.key_file()));
+  }
+  std::string table() const {
+    return "tls = { cert = \"" + folder_.path() + "/cert.pem\", key = \"" + folder_.path() +
+           "/key.pem\" }\n";
+  }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+constexpr Milliseconds seen_within{20'000};  // it is looked for every five seconds
+
+}  // namespace
+
+TEST_CASE("a certificate that changes under load loses no request: 10,000 of them") {
+  const Authority authority;
+  const ChangingFiles files(authority.issue({.san = localhost}));
+  ScriptedUpstream app(reply(200, "hello"));
+  app.remember(100);
+  const std::string address = "127.0.0.1:" + std::to_string(free_port());
+  Setup setup{.endpoints = {app.url()}};
+  setup.more = listener("main", address, files.table());
+  Holdfast holdfast(setup);
+  const TlsRelay relay(address, {authority.ca_file(), "localhost"});
+  std::atomic<int> good = 0;
+  std::atomic<int> bad = 0;
+  constexpr int clients = 4;
+  constexpr int each = 2500;
+  std::vector<std::thread> threads;
+  for (int n = 0; n < clients; ++n) {
+    threads.emplace_back([&] {
+      std::optional<RawClient> client;
+      for (int request = 0; request < each; ++request) {
+        try {
+          if (!client || request % 20 == 0) client.emplace(relay.address());
+          ++(client->get("/").body == "hello" ? good : bad);
+        } catch (const WireError&) {
+          ++bad;
+          client.reset();
+        }
+      }
+    });
+  }
+  int rotations = 0;
+  while (good + bad < clients * each) {
+    files.use(authority.issue({.san = localhost, .last_day = 2 + rotations}));
+    holdfast.signal(SIGHUP);
+    const int before = good + bad;
+    if (!eventually([&] { return good + bad >= std::min(before + 1000, clients * each); })) break;
+    ++rotations;
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(bad == 0);
+  CHECK(good == clients * each);
+  CHECK(rotations >= 5);
+  CHECK(relay.failures() == 0);
+}
+
+TEST_CASE("changed files are used without a signal, bad ones are told and not used") {
+  const Authority authority;
+  const Certificate second = authority.issue({.san = localhost, .last_day = 5});
+  const ChangingFiles files(authority.issue({.san = localhost}));
+  ScriptedUpstream app(reply(200, "hello"));
+  const std::string address = "127.0.0.1:" + std::to_string(free_port());
+  Setup setup{.endpoints = {app.url()}};
+  setup.more = listener("main", address, files.table());
+  Holdfast holdfast(setup);
+  const TlsRelay relay(address, {authority.ca_file(), "localhost"});
+  const Labels main = {{"listener", "main"}};
+  const auto end = [&] {
+    return holdfast.metric("holdfast_tls_certificate_expiry_timestamp_seconds", main);
+  };
+  const double first_end = end();
+  CHECK(first_end > 1e9);
+  CHECK(holdfast.metric("holdfast_tls_certificate_stale", main) == 0);
+
+  files.use_key(second);  // beside the first one's certificate
+  CHECK(holdfast.wait_for_log("certificates refused, the old ones stay", seen_within));
+  CHECK(holdfast.wait_metric("holdfast_tls_certificate_stale", main, 1));
+  CHECK(end() == first_end);
+  CHECK(fetch(relay.address(), "/").status == 200);
+
+  files.use(second);
+  CHECK(holdfast.wait_for_log("certificates renewed", seen_within));
+  CHECK(holdfast.wait_metric("holdfast_tls_certificate_stale", main, 0));
+  CHECK(end() == first_end + 4 * 86400);
+  CHECK(fetch(relay.address(), "/").status == 200);
+}
+
+TEST_CASE("a reload gives a listener TLS, takes it away, and refuses a bad certificate") {
+  const Authority authority;
+  const Certificate good = authority.issue({.san = localhost});
+  ScriptedUpstream app(reply(200, "hello"));
+  const std::string address = "127.0.0.1:" + std::to_string(free_port());
+  const auto with = [&](const std::string& tls) {
+    Setup setup{.endpoints = {app.url()}};
+    setup.more = listener("main", address, tls);
+    return setup;
+  };
+  Holdfast holdfast(with(""));
+  const TlsRelay relay(address, {authority.ca_file(), "localhost"});
+  RawClient plain(address);
+  CHECK(plain.get("/").status == 200);
+  CHECK(holdfast.reload(with(tls_table(good))));
+  CHECK(plain.get("/").status == 200);  // it goes on as it began
+  CHECK(fetch(relay.address(), "/").status == 200);
+  CHECK_FALSE(holdfast.reload(with("tls = { cert = \"/nowhere\", key = \"/nowhere\" }\n")));
+  CHECK(fetch(relay.address(), "/").status == 200);
+  CHECK(holdfast.reload(with("")));
+  CHECK(fetch(address, "/").status == 200);
 }

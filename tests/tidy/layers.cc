@@ -70,7 +70,7 @@ const std::vector<Door>& doors() {
   static const std::vector<Door> all{
       {"uv.h", {"runtime/event_loop", "runtime/timer", "net/uv_"}},
       {"llhttp.h", {"http/parser"}},
-      {"openssl/", {"net/tls", "net/client_identity", "base/digest"}},
+      {"openssl/", {"net/tls", "base/digest"}},
       {"hiredis/", {"store/redis_"}},
       {"sqlite3.h", {"store/sqlite_"}},
       {"toml++/", {"app/config_"}},

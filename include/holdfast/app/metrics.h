@@ -30,6 +30,7 @@
 #include <vector>
 
 #include "holdfast/app/access_log.h"
+#include "holdfast/app/certificates.h"
 #include "holdfast/app/idempotency_metrics.h"
 #include "holdfast/app/metric_cells.h"
 #include "holdfast/base/log.h"
@@ -130,6 +131,7 @@ class Metrics {
   /// Asked at every scrape, on the thread that scrapes; neither may call back into this.
   void set_upstreams(std::function<std::vector<UpstreamGauges>()> provider);
   void set_log_dropped(std::function<std::uint64_t()> provider);
+  void set_certificates(std::function<std::vector<CertificateState>()> provider);
   /// A store is in use: from now on there are metrics of idempotency. The provider is asked as the
   /// others are.
   void set_store(store::StoreKind kind, std::function<store::StoreStats()> provider);
@@ -151,6 +153,7 @@ class Metrics {
   std::vector<std::unique_ptr<WorkerMetrics>> workers_;
   std::function<std::vector<UpstreamGauges>()> upstream_provider_;
   std::function<std::uint64_t()> log_dropped_provider_;
+  std::function<std::vector<CertificateState>()> certificate_provider_;
   store::StoreKind store_kind_ = store::StoreKind::local;
   std::function<store::StoreStats()> store_provider_;
 };

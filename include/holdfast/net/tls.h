@@ -30,7 +30,7 @@
 #include <string_view>
 
 #include "holdfast/base/result.h"
-#include "holdfast/net/client_identity.h"
+#include "holdfast/net/tls_identity.h"
 #include "holdfast/net/stream.h"
 #include "holdfast/net/tls_context.h"
 #include "holdfast/net/tls_sessions.h"

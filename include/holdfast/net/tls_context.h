@@ -9,10 +9,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "holdfast/base/result.h"
+#include "holdfast/base/time.h"
+#include "holdfast/net/tls_files.h"
 
 struct ssl_ctx_st;
 struct ssl_st;
@@ -51,6 +54,10 @@ class TlsClientContext {
   static Made make(const TlsClientOptions& options, std::string_view protocol = "");
   /// The same of what the files hold now.
   Made read_again() const { return make(options_, protocol_); }
+  /// True if that may be something else than this was made of. Blocks, as read_again() does.
+  bool files_changed() const { return files_.changed(); }
+  /// When the certificate that we show ends; nullopt: none is shown.
+  std::optional<WallTime> certificate_end() const;
 
   const TlsClientOptions& options() const { return options_; }
   const std::string& protocol() const { return protocol_; }
@@ -62,9 +69,11 @@ class TlsClientContext {
 
  private:
   using Handle = std::unique_ptr<ssl_ctx_st, SslFree>;
-  TlsClientContext(Handle handle, const TlsClientOptions& options, std::string_view protocol);
+  TlsClientContext(Handle handle, TlsFiles files, const TlsClientOptions& options,
+                   std::string_view protocol);
 
   Handle handle_;
+  TlsFiles files_;
   TlsClientOptions options_;
   std::string protocol_;
 };
@@ -72,6 +81,9 @@ class TlsClientContext {
 /// Has `context` show the certificate (and its chain) of the one file, with the key of the other.
 Result<void, TlsFileError> use_identity(ssl_ctx_st& context, const std::string& certificate,
                                         const std::string& key);
+
+/// When the certificate that `context` shows ends.
+std::optional<WallTime> end_of_certificate(const ssl_ctx_st& context);
 
 /// Why OpenSSL's last call on this thread failed, e.g. "wrong version number"; takes it.
 std::string take_openssl_reason();

@@ -12,8 +12,8 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
-#include <vector>
 
 #include "holdfast/base/time.h"
 #include "holdfast/net/tls_context.h"
@@ -37,6 +37,10 @@ class TlsServerContext {
   static Made make(const TlsServerOptions& options);
   /// The same of what the files hold now.
   Made read_again() const { return make(options_); }
+  /// True if that may be something else than this was made of. Blocks, as read_again() does.
+  bool files_changed() const { return files_.changed(); }
+  /// When our certificate ends.
+  std::optional<WallTime> certificate_end() const { return end_of_certificate(*handle_); }
 
   const TlsServerOptions& options() const { return options_; }
   /// A session, not begun, with a client.
@@ -44,9 +48,10 @@ class TlsServerContext {
 
  private:
   using Handle = std::unique_ptr<ssl_ctx_st, SslFree>;
-  TlsServerContext(Handle handle, const TlsServerOptions& options);
+  TlsServerContext(Handle handle, TlsFiles files, const TlsServerOptions& options);
 
   Handle handle_;
+  TlsFiles files_;
   TlsServerOptions options_;
 };
 

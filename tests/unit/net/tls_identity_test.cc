@@ -1,4 +1,4 @@
-#include "holdfast/net/client_identity.h"
+#include "holdfast/net/tls_identity.h"
 
 #include <doctest/doctest.h>
 
