@@ -230,13 +230,22 @@ class Loader {
     for (std::size_t i = 0; i < config_->routes.size(); ++i) {
       const proxy::RouteConfig& route = config_->routes[i];
       check_dynamic_weights(route.upstream);
-      for (const proxy::FallbackConfig& fallback : route.fallbacks) {
-        if (!is_dynamic(fallback.upstream)) continue;
-        diagnostics_.error(route_node(i).place,
-                           fmt::format("upstream {} has a wildcard endpoint: it is no fallback",
-                                       in_quotes(fallback.upstream)));
-      }
+      check_fallbacks(route_node(i));
       if (is_dynamic(route.upstream)) check_comes_from_forward(route, route_node(i).place);
+    }
+  }
+
+  /// Of the route and of what it inherits: an array is taken whole, so one of them holds.
+  void check_fallbacks(const Node& route) {
+    const Node merged = merge(inherited_by(route), policies_of(&route));
+    const Node* fallbacks = child(&merged, "fallback");
+    if (fallbacks == nullptr) return;
+    for (const Node& fallback : fallbacks->items) {
+      const Node* upstream = child(&fallback, "upstream");
+      if (upstream == nullptr || !is_dynamic(upstream->text)) continue;
+      diagnostics_.error(upstream->place,
+                         fmt::format("upstream {} has a wildcard endpoint: it is no fallback",
+                                     in_quotes(upstream->text)));
     }
   }
 

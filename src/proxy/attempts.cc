@@ -15,17 +15,6 @@ namespace {
 
 using policy::Breaker;
 
-BodyMode request_body_mode(const http::Framing& framing) {
-  switch (framing.kind) {
-    case http::Framing::Kind::length:
-      return BodyMode::length;
-    case http::Framing::Kind::chunked:
-      return BodyMode::chunked;
-    default:
-      return BodyMode::none;
-  }
-}
-
 bool is_event_stream(const http::ResponseHead& head) {
   const std::string_view type = head.fields.value(http::FieldName::content_type);
   return iequals(trim(type.substr(0, type.find(';'))), "text/event-stream");

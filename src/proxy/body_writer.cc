@@ -34,6 +34,17 @@ void append_chunk_end(std::string& out, bool has_chunk, bool last, const Trailer
 
 }  // namespace
 
+BodyMode request_body_mode(const http::Framing& framing) {
+  switch (framing.kind) {
+    case http::Framing::Kind::length:
+      return BodyMode::length;
+    case http::Framing::Kind::chunked:
+      return BodyMode::chunked;
+    default:
+      return BodyMode::none;
+  }
+}
+
 std::uint64_t write_body(net::Stream& stream, std::string_view head, BodyMode mode, Pieces pieces,
                          bool last, const TrailerPass& trailers) {
   std::uint64_t size = 0;

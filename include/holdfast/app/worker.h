@@ -54,9 +54,9 @@ class ConnectionGate {
 
 /// One socket that a worker shall listen on, or keep listening on.
 struct WorkerListener {
-  std::string text;     // its identity over reloads
-  std::string name;     // for match.listener
-  int descriptor = -1;  // -1: the worker has it already
+  std::string text;                                // its identity over reloads
+  std::string name;                                // for match.listener
+  int descriptor = -1;                             // -1: the worker has it already
   std::shared_ptr<net::TlsServerCredentials> tls;  // nullptr: without TLS
 };
 

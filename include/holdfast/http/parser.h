@@ -135,7 +135,4 @@ class ResponseParser {
 /// and the program must not start.
 bool parser_is_strict();
 
-/// "8.1.0"
-std::string_view llhttp_version();
-
 }  // namespace holdfast::http

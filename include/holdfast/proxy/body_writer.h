@@ -19,6 +19,9 @@ namespace holdfast::proxy {
 /// How holdfast frames the body it sends.
 enum class BodyMode : std::uint8_t { none, length, chunked, until_close };
 
+/// How a request's body goes to the upstream.
+BodyMode request_body_mode(const http::Framing& framing);
+
 using Pieces = std::span<const std::string_view>;
 
 /// Trailers as they came, the names of those that may pass, and the fields of their head: what

@@ -2,8 +2,8 @@
 // forward proxy for, by the host and port in the target.
 //
 // An endpoint with a wildcard ("http://*.internal", one or more labels before the suffix) stands
-// for every host that it covers; its upstream's other endpoints stand for themselves. A CONNECT goes to
-// the host and port that it names, if an endpoint of its route's upstream covers both.
+// for every host that it covers; its upstream's other endpoints stand for themselves. A CONNECT
+// goes to the host and port that it names, if an endpoint of its route's upstream covers both.
 //
 // Contract: pure. A literal IP is covered only by an endpoint that names it, never by a wildcard.
 #pragma once
