@@ -131,16 +131,37 @@ answers_200() (
   read -r -t 2 -u 3 _ status _ && [ "$status" = 200 ]
 )
 
+tls_answers_200() {
+  [ "$(curl --silent --insecure --max-time 2 --output /dev/null --write-out '%{http_code}' \
+    "https://127.0.0.1:$1/")" = 200 ]
+}
+
 listens() { eventually "nothing listens on port $1" connects "$1"; }
-answers() { eventually "no answer of 200 on port $1" answers_200 "$1"; }
+# answers PORT [COMMAND]
+answers() { eventually "no answer of 200 on port $1" "${2:-answers_200}" "$1"; }
 
 # --- load ----------------------------------------------------------------------------------------
 
 # wrk_result PORT CONNECTIONS SECONDS SCRIPT TARGET [ARGUMENT...]: one load by one thread; prints
-# requests, bad answers, requests a second, p50 and p99 in milliseconds.
+# requests, bad answers, requests a second, p50 and p99 in milliseconds. The URL begins with `scheme`.
+scheme=http
 wrk_result() {
   taskset --cpu-list "$other_cpus" wrk -t1 -c"$2" -d"$3s" --timeout 5s -s "loadtest/wrk/$4" \
-    "http://127.0.0.1:$1$5" -- "${@:6}" | result_in
+    "$scheme://127.0.0.1:$1$5" -- "${@:6}" | result_in
+}
+
+# handshakes_result PORT SECONDS new|reuse: a connection, a TLS handshake and a GET, again and again,
+# by one client. As wrk_result, without percentiles; a handshake of the other kind is a bad answer.
+handshakes_result() {
+  local began letter='*'
+  [ "$3" = new ] || letter=r
+  began=$(date +%s%N)
+  taskset --cpu-list "$other_cpus" openssl s_time -connect "127.0.0.1:$1" -www / "-$3" -time "$2" \
+    >"$scratch/handshakes" 2>&1 || true
+  awk -v letter="$letter" -v seconds="$(awk -v n=$(($(date +%s%N) - began)) 'BEGIN { print n / 1e9 }')" '
+    / real seconds/ { requests = $1 }
+    /^[*rt]+$/ { right = gsub(letter == "*" ? "[*]" : letter, "") }
+    END { printf "%d %d %.0f 0 0\n", requests, requests - right, requests / seconds }' "$scratch/handshakes"
 }
 
 # The figures of a load's last line; what was bad is told on stderr, at once.
