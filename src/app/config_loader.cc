@@ -185,24 +185,31 @@ class Loader {
 
   /// Rules between keys of different levels: whatever else is wrong with the file.
   void check_merged_policies() {
+    const Node defaults = policies_of(child(&root_, "defaults"));
+    for (const proxy::ListenerConfig& listener : config_->listeners) {
+      Node name;
+      name.text = listener.name;
+      if (!listener.allow.empty()) check_certificate_scope(&name, child(&defaults, "idempotency"));
+    }
     const Node* routes = child(&root_, "route");
     if (routes == nullptr) return;
     for (const Node& route : routes->items) {
       if (child(&route, "respond") != nullptr) continue;
       const Node merged = merge(inherited_by(route), policies_of(&route));
       check_idempotency(merged, diagnostics_);
-      check_certificate_scope(route, child(&merged, "idempotency"));
+      check_certificate_scope(child(child(&route, "match"), "listener"),
+                              child(&merged, "idempotency"));
     }
   }
 
-  /// Who is told apart by certificates must have one, wherever the route can be reached.
-  void check_certificate_scope(const Node& route, const Node* idempotency) {
+  /// Who is told apart by certificates must have one, wherever the route can be reached. `only`:
+  /// the name of its listener, or nullptr.
+  void check_certificate_scope(const Node* only, const Node* idempotency) {
     const Node* enabled = child(idempotency, "enabled");
     const Node* scope = child(idempotency, "scope");
     if (enabled == nullptr || !enabled->boolean || scope == nullptr) return;
     const auto source = std::ranges::find(scope->items, "client_cert", &Node::text);
     if (source == scope->items.end()) return;
-    const Node* only = child(child(&route, "match"), "listener");
     for (const proxy::ListenerConfig& listener : config_->listeners) {
       if (listener.asks_for_certificates()) continue;
       if (only != nullptr && only->text != listener.name) continue;
@@ -225,19 +232,20 @@ class Loader {
   /// shall go.
   void check_forward() {
     for (const proxy::ListenerConfig& listener : config_->listeners) {
-      if (!listener.allow.empty()) check_allow_name(allow_name(listener));
+      if (listener.allow.empty()) continue;
+      check_allow_name(allow_name(listener));
+      check_fallbacks(policies_of(child(&root_, "defaults")));
     }
     for (std::size_t i = 0; i < config_->routes.size(); ++i) {
       const proxy::RouteConfig& route = config_->routes[i];
       check_dynamic_weights(route.upstream);
-      check_fallbacks(route_node(i));
+      check_fallbacks(merge(inherited_by(route_node(i)), policies_of(&route_node(i))));
       if (is_dynamic(route.upstream)) check_comes_from_forward(route, route_node(i).place);
     }
   }
 
   /// Of the route and of what it inherits: an array is taken whole, so one of them holds.
-  void check_fallbacks(const Node& route) {
-    const Node merged = merge(inherited_by(route), policies_of(&route));
+  void check_fallbacks(const Node& merged) {
     const Node* fallbacks = child(&merged, "fallback");
     if (fallbacks == nullptr) return;
     for (const Node& fallback : fallbacks->items) {

@@ -328,6 +328,7 @@ AdminSource Server::admin_source() {
 /// Hands a configuration to every worker; `then` runs on the main loop when all have it.
 void Server::put_into_use(Candidate& candidate, Then then) {
   upstreams_.apply(*candidate.loaded.config, loop_.context().now());
+  loop_.post([this] { health_.sync(); });  // of upstreams that have gone nobody tells
   certificates_.use(*candidate.loaded.config);
   gate_.set_limit(candidate.loaded.config->server.max_connections);
   logger_.configure(candidate.loaded.config->log.level, candidate.loaded.config->log.format);

@@ -17,6 +17,15 @@
 
 namespace holdfast::app {
 
+namespace {
+
+std::string_view asked_of_clients(const WorkerListener& listener) {
+  if (!listener.tls) return "";
+  return listener.tls->current()->options().client_ca.empty() ? " tls" : " certificate";
+}
+
+}  // namespace
+
 bool ConnectionGate::enter() {
   std::uint64_t open = open_.load(std::memory_order_relaxed);
   while (open < limit_.load(std::memory_order_relaxed)) {
@@ -112,9 +121,11 @@ class Worker::Loop {
   proxy::Proxy proxy_;
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<proxy::Executions> executions_;  // before those who wait for them
-  // By a listener's identity, for good: connections outlive their listener, and a reload may give
-  // it another name, or another certificate.
+  // By a listener's identity and what it asks of clients, for good: connections outlive their
+  // listener, and a reload may give it another name, or another certificate. But where it asks for
+  // more than before, those that came in before stay with what they came by.
   std::map<std::string, ListenerState> listener_states_;
+  std::map<std::string, ListenerState*> current_states_;  // by identity
   std::map<std::string, std::unique_ptr<net::UvListener>> listeners_;
   std::deque<Waiting> waiting_;  // accepted while another worker took the last place
   proxy::ConnectionSet connections_;
@@ -132,16 +143,17 @@ void Worker::Loop::update(const WorkerUpdate& update) {
   proxy_.adopt(update.published);
   std::map<std::string, std::unique_ptr<net::UvListener>> next;
   for (const WorkerListener& wanted : update.listeners) {
-    ListenerState& state = listener_states_[wanted.text];
+    ListenerState& state = listener_states_[wanted.text + std::string(asked_of_clients(wanted))];
     state = {wanted.name, wanted.tls};
+    current_states_[wanted.text] = &state;
     if (wanted.descriptor < 0) {
       auto kept = listeners_.extract(wanted.text);
       HOLDFAST_ASSERT(!kept.empty());
       next.insert(std::move(kept));
       continue;
     }
-    const auto on_accept = [this, &state](std::unique_ptr<net::Stream> stream) {
-      accept(std::move(stream), state);
+    const auto on_accept = [this, text = wanted.text](std::unique_ptr<net::Stream> stream) {
+      accept(std::move(stream), *current_states_.at(text));
     };
     next.emplace(wanted.text,
                  std::make_unique<net::UvListener>(network_, wanted.descriptor, on_accept));

@@ -77,15 +77,14 @@ ClientIdentity ClientIdentity::of(const X509& certificate) {
   const std::unique_ptr<GENERAL_NAMES, Free> names(static_cast<GENERAL_NAMES*>(
       X509_get_ext_d2i(&certificate, NID_subject_alt_name, nullptr, nullptr)));
   const int count = names != nullptr ? sk_GENERAL_NAME_num(names.get()) : 0;
-  bool has_uri = false;
+  for (int i = count - 1; i >= 0; --i) {
+    const auto uri = text_of(*sk_GENERAL_NAME_value(names.get(), i), GEN_URI);
+    if (uri) client.name = "uri " + std::string(*uri);
+  }
   for (const auto& [type, label] : {std::pair{GEN_URI, ";URI="}, std::pair{GEN_DNS, ";DNS="}}) {
     for (int i = 0; i < count && client.forwarded.size() <= forwarded_limit; ++i) {
       const auto text = text_of(*sk_GENERAL_NAME_value(names.get(), i), type);
-      if (!text) continue;
-      client.forwarded += label + as_value(*text);
-      if (type == GEN_URI && !std::exchange(has_uri, true)) {
-        client.name = "uri " + std::string(*text);
-      }
+      if (text) client.forwarded += label + as_value(*text);
     }
   }
   if (client.forwarded.size() > forwarded_limit) client.forwarded = hash;

@@ -241,7 +241,8 @@ runtime::Task<void> Attempts::attempt(Attempt& attempt) {
     // same attempt (contract §2, Retries).
     attempt.error.reset();
     attempt.lease.close();
-    co_await connect(attempt, true);
+    if (!attempt.pool->shared().listed()) pick_again(attempt);
+    if (!attempt.error) co_await connect(attempt, true);
     if (!attempt.error) co_await round_trip(attempt);
   }
   finish(attempt);
@@ -298,14 +299,17 @@ runtime::Task<void> Attempts::find_address(Attempt& attempt, TimePoint deadline)
       continue;
     }
     Result<void> found = co_await names.wait_for_answer(endpoint, deadline);
-    if (!found) {
-      attempt.error = std::move(found.error());
-      co_return;
-    }
-    pick_again(attempt);
-    // What began before a reload does not see the addresses that were found after it.
-    if (attempt.pool.get() == pool.get()) pool->use_address(names.addresses(endpoint).front());
+    if (!found) attempt.error = std::move(found.error());
+    if (found) pick_again(attempt);
+    use_known_address(attempt);
   }
+}
+
+/// What began before a reload does not see the addresses that were found after it.
+void Attempts::use_known_address(Attempt& attempt) {
+  if (attempt.error || attempt.pool->is_resolved()) return;
+  const auto& known = attempt.cluster().names().addresses(attempt.pool->endpoint().endpoint);
+  if (!known.empty()) attempt.pool->use_address(known.front());
 }
 
 /// The list of endpoints has changed while the attempt waited.

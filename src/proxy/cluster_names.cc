@@ -106,6 +106,11 @@ runtime::Task<void> ClusterNames::look_up(Name& name) {
 runtime::Task<Result<void>> ClusterNames::wait_for_answer(const net::Endpoint& endpoint,
                                                           TimePoint deadline) {
   Name& name = find(endpoint);
+  if (name.addresses.empty()) {
+    // Another worker, or what a reload has put in our place, may know while our look-up hangs.
+    if (const auto known = endpoints_.known(name.text)) name.addresses = known->addresses;
+  }
+  if (!name.addresses.empty() && !name.stale) co_return Result<void>();
   Wait wait(name, context_.timers);
   const std::uint64_t before = name.look_ups;
   while (name.asking && name.look_ups == before) {

@@ -89,7 +89,7 @@ runtime::Task<void> Exchange::run() {
     return refuse({http::Problem::no_route, "no route matches the request"});
   }
   if (is_connect() || generation_.is_dynamic(index)) {
-    if (!find_destination(index)) {
+    if (!find_destination(index) && !(is_connect() && find_allowed())) {
       return refuse({http::Problem::destination_not_allowed,
                      "no route and no listener.allow covers this host and port"});
     }
@@ -134,6 +134,21 @@ bool Exchange::find_destination(int route) {
   route_ = generation_.route_to(route, *place, is_connect());
   if (route_ != nullptr) route_pin_.hold(*route_);
   return true;
+}
+
+/// As find_destination(), by the listener's `allow`, for what the route that matched does not
+/// cover: mostly another port of the same host.
+bool Exchange::find_allowed() {
+  const RouteState* const matched = route_;
+  const std::vector<RouteConfig>& routes = generation_.config().routes;
+  const auto allowed =
+      std::ranges::find(routes, "allow:" + transaction_.listener(), &RouteConfig::name);
+  if (allowed == routes.end()) return false;
+  const int index = static_cast<int>(allowed - routes.begin());
+  route_ = &generation_.route(index);
+  if (find_destination(index)) return true;
+  route_ = matched;
+  return false;
 }
 
 runtime::Task<void> Exchange::answer_crowd() {

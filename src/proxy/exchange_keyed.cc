@@ -46,6 +46,14 @@ bool is_taken_by_connection(const policy::IdempotencyOptions& options, const htt
          });
 }
 
+/// Without one all who have none would share their keys, whatever scope_missing says: a client
+/// whose listener asks for certificates since a reload, for instance, and did not when it came.
+bool is_scoped_by_certificate(const policy::IdempotencyOptions& options) {
+  return std::ranges::any_of(options.scope, [](const policy::ScopeSource& source) {
+    return source.kind == policy::ScopeSource::Kind::client_cert;
+  });
+}
+
 }  // namespace
 
 bool Exchange::wants_key() const {
@@ -127,7 +135,8 @@ runtime::Task<void> Exchange::keyed() {
     co_await proxied();
     co_return;
   }
-  if (who.missing && options.scope_missing == policy::ScopeMissing::reject) {
+  if (who.missing && (options.scope_missing == policy::ScopeMissing::reject ||
+                      is_scoped_by_certificate(options))) {
     note_key("key_invalid");
     co_await answer_key(IdempotencyProblem::scope_missing, 400, members, "");
     co_return;

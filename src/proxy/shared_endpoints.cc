@@ -51,6 +51,12 @@ void SharedEndpoints::configure(const UpstreamConfig& config, TimePoint now) {
         return endpoint.endpoint.text() == entry.first;
       });
     });
+    std::erase_if(drained_, [&](const std::string& key) {
+      return std::ranges::none_of(configured_, [&](const EndpointConfig& endpoint) {
+        const std::string text = endpoint.endpoint.text();
+        return key == text || key.starts_with(text + " ");
+      });
+    });
     rebuild(now, changes);
   }
   tell(changes);
@@ -92,6 +98,10 @@ void SharedEndpoints::rebuild(TimePoint now, Changes& changes) {
     if (const EndpointMember* kept = find(*members_, key)) return kept->shared;
     auto fresh = std::make_shared<SharedEndpoint>(key, now);
     if (!members_->list.empty()) fresh->slow_start_from_.store(now, std::memory_order_relaxed);
+    if (drained_.contains(key)) {
+      fresh->draining_ = true;
+      show(*fresh, now, changes);
+    }
     return fresh;
   };
   const auto add = [&](const EndpointConfig& config, const std::optional<net::Address>& address) {
@@ -111,6 +121,10 @@ void SharedEndpoints::rebuild(TimePoint now, Changes& changes) {
     } else {
       for (const net::Address& address : found->second.addresses) add(config, address);
     }
+  }
+  for (const EndpointMember& member : members_->list) {
+    const bool stays = find(*next, member.shared->key()) != nullptr;
+    member.shared->listed_.store(stays, std::memory_order_relaxed);
   }
   members_ = std::move(next);
   if (!health_.enabled()) forget_checks(now, changes);
@@ -206,6 +220,11 @@ bool SharedEndpoints::drain(std::string_view key, bool draining, TimePoint now) 
     const std::lock_guard lock(mutex_);
     const EndpointMember* member = find(*members_, key);
     if (member == nullptr) return false;
+    if (draining) {
+      drained_.insert(std::string(key));
+    } else {
+      drained_.erase(std::string(key));
+    }
     take_out(*member->shared, member->shared->draining_, draining, now, changes);
     settle(now, changes);
   }

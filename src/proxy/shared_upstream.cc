@@ -184,12 +184,20 @@ void SharedUpstreams::apply(const Config& config, TimePoint now) {
       shared = std::make_shared<SharedUpstream>(upstream, now, listener_);
     }
   }
-  for (const auto& [key, destination] : destinations_) {
+  for (auto& [key, destination] : destinations_) {
     const auto shared = destination.shared.lock();
     if (!shared) continue;
     const auto found = config.upstreams.find(shared->name());
     if (found == config.upstreams.end()) continue;
     UpstreamConfig its = found->second;
+    // What they connect with is the newer one's: it alone is kept in step with its files.
+    const auto secure = std::ranges::find_if(
+        its.endpoints, [](const auto& endpoint) { return endpoint.credentials != nullptr; });
+    for (EndpointConfig& endpoint : destination.endpoints) {
+      if (endpoint.credentials && secure != its.endpoints.end()) {
+        endpoint.credentials = secure->credentials;
+      }
+    }
     its.endpoints = destination.endpoints;
     shared->reconfigure(its, now);
   }

@@ -208,7 +208,7 @@ runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh,
                                                    std::optional<Duration> connect_timeout,
                                                    TimePoint deadline, EndpointPool* rival) {
   HOLDFAST_ASSERT(is_resolved());
-  const bool had_left = retired_;
+  const bool had_left = !member_->listed();
   if (!fresh) {
     Lease idle = take_idle(false);
     if (idle) co_return Result<Lease>(std::move(idle));
@@ -222,7 +222,8 @@ runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh,
     handed.reset();
   }
   Place place(*shared_);
-  if (retired_ && !had_left) co_return Result<Lease>(Lease());
+  if (!member_->listed() && !had_left) co_return Result<Lease>(Lease());
+  if (rival != nullptr && !rival->member_->listed()) rival = nullptr;
   const TimePoint connect_deadline =
       std::min(deadline, policy::deadline_after(context_.now(), connect_timeout));
   EndpointPool* winner = this;

@@ -85,11 +85,6 @@ TEST_CASE("what is not built yet is refused by name, and checked all the same") 
       {"[store]\nkind = \"tape\"\n", "kind"},
       {"[defaults.rate_limit]\nrate = \"100/s\"\n", "not in this version"},
       {"[defaults.concurrency]\nmax = 10\n", "not in this version"},
-      {"[[listener]]\nmode = \"forward\"\n", "not in this version"},
-      {"[upstream.x]\nendpoints = [\"http://127.0.0.1:1\"]\nhealth = { path = \"/h\" }\n",
-       "not in this version"},
-      {"[upstream.x]\nendpoints = [\"http://127.0.0.1:1\"]\nbalance = \"consistent_hash\"\n",
-       "not in this version"},
   };
   for (const auto& one : cases) {
     const CommandResult result = Commands(one.text + good).run("validate");

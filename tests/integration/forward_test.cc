@@ -199,6 +199,19 @@ TEST_CASE("a tunnel carries bytes both ways, early ones too, and a half-close") 
                         {{"host", "internal"}, {"method", "CONNECT"}, {"status", "200"}}) == 1);
 }
 
+TEST_CASE("a tunnel to a port that allow names beside the route of its host") {
+  if (no_machine()) return;
+  ScriptedUpstream app(reply(200, "app"));
+  ScriptedUpstream other(reply(200, "other"));
+  const std::string port = port_of(app.address());
+  const std::string allowed = port_of(other.address());
+  const Holdfast holdfast(Forward(wildcard(port), "allow = [\"*.internal:" + allowed + "\"]").text);
+  RawClient client = holdfast.client();
+  CHECK(tunnel_to(client, "app.internal:" + allowed).status == 200);
+  client.send(request_text("GET", "/"));
+  CHECK(client.read_response().body == "other");
+}
+
 TEST_CASE("a tunnel that is refused: 403, and nothing behind it is a request") {
   if (no_machine()) return;
   ScriptedUpstream app(reply(200, "app"));

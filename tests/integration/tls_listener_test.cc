@@ -454,3 +454,24 @@ TEST_CASE("a reload gives a listener TLS, takes it away, and refuses a bad certi
   CHECK(holdfast.reload(with("")));
   CHECK(fetch(address, "/").status == 200);
 }
+
+TEST_CASE("who came in before certificates were asked for is not taken for one who has shown one") {
+  const Authority authority;
+  const Certificate identity = authority.issue({.san = localhost});
+  ScriptedUpstream app(reply(200, "hello"));
+  const std::string address = "127.0.0.1:" + std::to_string(free_port());
+  const auto with = [&](const std::string& name, const std::string& more) {
+    Setup setup{.endpoints = {app.url()}};
+    setup.route = "match = { listener = \"" + name + "\" }\n";
+    setup.more = listener(name, address, tls_table(identity, more));
+    return setup;
+  };
+  Holdfast holdfast(with("open", ""));
+  const TlsRelay relay(address, {authority.ca_file(), "localhost"});
+  RawClient early(relay.address());
+  CHECK(early.get("/").status == 200);
+  const std::string ask = ", client_ca = \"" + authority.ca_file() + "\"";
+  CHECK(holdfast.reload(with("closed", ask)));
+  CHECK(early.get("/").status == 404);
+  CHECK(app.request_count() == 1);
+}

@@ -416,7 +416,8 @@ TEST_CASE("the server's certificate is rotated under load: none of 10,000 reques
   const auto ask = [&] {
     RawClient client = holdfast.client();
     for (int i = 0; i < requests; ++i) {
-      const Response response = i % 2 == 0 ? client.get("/") : client.post("/", "body");
+      // No POST: one that meets a connection which nginx closes just then may not be repeated.
+      const Response response = client.get("/");
       if (response.status != 200) ++failed;
       const int generation = std::atoi(response.body.c_str());
       if (generation > newest) newest = generation;

@@ -92,7 +92,8 @@ class Judge {
     // A claim lives so long, and what was answered from then on. Before it was claimed it was sent.
     const Event& sent = *sends_.at(first.run->request);
     const auto claim_ends = sent.at + options.max_execution + options.lease;
-    const auto answer_ends = first.event->at + options.auto_ttl;
+    // A store counts whole milliseconds.
+    const auto answer_ends = first.event->at + options.auto_ttl - std::chrono::milliseconds(1);
     if (second.event->at < std::min(claim_ends, answer_ends)) ledger_.violated("I1", what);
     // Whoever comes after its answer was told is told the same until it has lived its time.
     const auto told = receives_.find(first.run->request);

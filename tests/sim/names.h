@@ -13,6 +13,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -41,6 +42,9 @@ class NameServer {
   /// True if nobody listens there, for now.
   bool is_dead(const std::string& address) const { return dead_.contains(address); }
 
+  /// A process has begun to use a newer configuration. What it is asked by exchanges that began
+  /// before, which go on with the list of endpoints that they had, cannot be told from the rest.
+  void reloaded() { reloaded_ = world_.now(); }
   void change_mood();
   void calm();
 
@@ -57,6 +61,7 @@ class NameServer {
     int pending = 0;
   };
 
+  bool serves_earlier_configuration() const;
   test::LookUpOutcome look_up(const std::string& host);
   std::vector<net::Address> some_addresses(const std::string& host);
   /// The name that an address belongs to; "" for none.
@@ -74,6 +79,7 @@ class NameServer {
   std::map<std::string, std::vector<net::Address>> told_;       // while it does not flap
   std::map<std::string, std::vector<Reach*>> reaches_;          // by process
   std::set<std::string> dead_;
+  std::optional<TimePoint> reloaded_;
   Mood mood_ = Mood::well;
   std::uint64_t trouble_ = 0;
   bool calm_ = false;

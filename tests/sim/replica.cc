@@ -129,6 +129,7 @@ std::shared_ptr<test::Peer> Replica::connect(Chance& chance) {
 void Replica::reload(proxy::Config config) {
   if (!process_) return;
   ledger_.note(name_ + " reloads");
+  names_.reloaded();
   process_->adopt(std::move(config), tls_ != nullptr);
 }
 

@@ -124,6 +124,7 @@ class Attempts {
   bool may_hedge() const;
   bool stands(const Attempt& attempt) const;
   void pick_again(Attempt& attempt);
+  static void use_known_address(Attempt& attempt);
   void send_request(Attempt& attempt);
   void finish(Attempt& attempt);
   std::string_view host_for(const Attempt& attempt, std::string& buffer) const;

@@ -89,6 +89,7 @@ class Exchange {
   void leave_execution();
   std::optional<http::RequestError> misdirected() const;
   bool find_destination(int route);
+  bool find_allowed();
   bool is_connect() const { return transaction_.request().method == http::Method::connect; }
   bool prepare();
   Outgoing outgoing();

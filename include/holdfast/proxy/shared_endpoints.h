@@ -24,6 +24,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,6 +48,8 @@ class SharedEndpoint {
   /// "10.0.0.5:8443", "unix:/path"; for an address of a name "app.local:80 10.0.0.5:80".
   const std::string& key() const { return key_; }
   EndpointState state() const { return state_.load(std::memory_order_relaxed); }
+  /// False once it has left the list, which a worker follows at its next pick only.
+  bool listed() const { return listed_.load(std::memory_order_relaxed); }
   /// Its row of failures is not empty: a success has something to end.
   bool failing() const { return failing_.load(std::memory_order_relaxed); }
 
@@ -54,6 +57,7 @@ class SharedEndpoint {
   friend class SharedEndpoints;
   const std::string key_;
   std::atomic<EndpointState> state_{EndpointState::healthy};
+  std::atomic<bool> listed_{true};
   std::atomic<bool> failing_{false};
   /// When it came into service where others were already; never: its share is whole.
   std::atomic<TimePoint> slow_start_from_{never};
@@ -185,6 +189,9 @@ class SharedEndpoints {
   policy::HealthOptions health_;
   std::vector<EndpointConfig> configured_;
   std::map<std::string, Resolved, std::less<>> resolved_;
+  /// Taken out by hand: an address of a name stays so while its name does not give it, and a
+  /// configured endpoint as long as it is configured.
+  std::set<std::string> drained_;
   std::shared_ptr<const EndpointMembers> members_;
   std::uint64_t configuration_ = 0;
   std::atomic<std::uint64_t> version_{0};

@@ -168,6 +168,10 @@ TEST_CASE("a scope of certificates is for listeners that ask for them") {
   CHECK(refuses(two + upstream_a + route(""), needs + "listener \"open\""));
   CHECK(errors_of(two + upstream_a + route("match = { listener = \"closed\" }\n")) == "");
   CHECK(refuses(upstream_a + route(""), needs + "listener \"listener-1\""));
+  CHECK(
+      refuses("[[listener]]\nmode = \"forward\"\nallow = [\"a:80\"]\n[defaults.idempotency]\n"
+              "enabled = true\nscope = [\"client_cert\"]\n",
+              needs + "listener \"listener-1\""));
   CHECK(refuses(two + upstream_a + "[defaults.idempotency]\nscope = [\"client_cert\"]\n" +
                     "[[route]]\nupstream = \"a\"\nidempotency.enabled = true\n",
                 needs));

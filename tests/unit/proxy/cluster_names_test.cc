@@ -220,6 +220,26 @@ TEST_CASE("a reload keeps what is known of a name, and what began before it is s
   CHECK(fixture.seen.exchanges.back().status == 200);
 }
 
+TEST_CASE("what another worker has found is used while one's own look-up hangs") {
+  World world;
+  FakeNetwork network(world);
+  network.script_name(host, found({"10.0.0.9"}, 60s));
+  const proxy::Config config = named();
+  const proxy::UpstreamConfig& upstream = config.upstreams.begin()->second;
+  const net::Endpoint& endpoint = upstream.endpoints.front().endpoint;
+  proxy::SharedEndpoints endpoints(upstream, world.now());
+  proxy::ClusterNames names(upstream, endpoints, world.context(), network);
+  names.refresh();
+  const net::Address theirs = *net::Address::from_ip("10.0.0.1", 80);
+  endpoints.resolved(endpoint.text(), {theirs}, world.now());
+  auto waiting = names.wait_for_answer(endpoint, after(world.now(), 1s));
+  waiting.start();
+  REQUIRE(waiting.done());
+  CHECK(waiting.take());
+  REQUIRE(names.addresses(endpoint).size() == 1);
+  CHECK(names.addresses(endpoint).front() == theirs);
+}
+
 TEST_CASE("who goes away while a name is looked up, or raced, leaves nothing") {
   for (const Duration at : {Duration(100ms), Duration(600ms), Duration(800ms)}) {
     NamedFixture fixture;

@@ -52,6 +52,20 @@ TEST_CASE("a state survives a reload as long as its endpoint stays") {
   CHECK(endpoints.calm());
 }
 
+TEST_CASE("what was taken out by hand stays out, though its name forgets it for a while") {
+  const net::Address one = *net::Address::from_ip("10.0.0.1", 80);
+  const net::Address two = *net::Address::from_ip("10.0.0.2", 80);
+  SharedEndpoints endpoints(upstream_of("api", {"http://app.local:80"}), start);
+  endpoints.resolved("app.local:80", {one, two}, start);
+  CHECK(endpoints.drain("app.local:80 10.0.0.1:80", true, start));
+  endpoints.resolved("app.local:80", {two}, start);
+  CHECK(told(endpoints) == "app.local:80 10.0.0.2:80 healthy");
+  endpoints.resolved("app.local:80", {one, two}, start);
+  CHECK(told(endpoints) == "app.local:80 10.0.0.1:80 draining, app.local:80 10.0.0.2:80 healthy");
+  CHECK(endpoints.drain("app.local:80 10.0.0.1:80", false, start));
+  CHECK(told(endpoints) == "app.local:80 10.0.0.1:80 healthy, app.local:80 10.0.0.2:80 healthy");
+}
+
 TEST_CASE("addresses are kept over a reload while their name stays, and then forgotten") {
   const std::vector<net::Address> addresses = {*net::Address::from_ip("10.0.0.1", 80),
                                                *net::Address::from_ip("10.0.0.2", 80)};
