@@ -22,9 +22,10 @@ Duration bound(const Scenario& scenario, const Question& question) {
     longest = std::min<Duration>(longest, asked);
   }
   // A duplicate's wait, its own turn, and the store's time for a claim, a look, a renewal, a record
-  // and what is tried when one of these fails.
+  // and what is tried when one of these fails; in a crowd with one key, for each whose turn came to
+  // nothing.
   if (keyed) {
-    longest += route.idempotency.in_flight_wait.value_or(Duration::zero()) + 8 * store_timeout;
+    longest += route.idempotency.in_flight_wait.value_or(Duration::zero()) + 12 * store_timeout;
   }
   // The clock starts when the body has gone out. Until then every attempt waits for a connection as
   // long as `total` says, and then for the upstream to take something, as long as `idle` says. A
@@ -350,10 +351,12 @@ bool Client::may_be_told(const Question& question, const Message& answer, const 
 void Client::judge_time(const Asked& asked) {
   if (!asked.first || asked.sent == never || !is_fast_reader()) return;
   const Duration taken = world_.now() - asked.sent;
-  if (taken <= bound(scenario_, asked.question) + latency_ + scenario_.pauses) return;
+  const Duration allowed = bound(scenario_, asked.question) + latency_ + scenario_.pauses;
+  if (taken <= allowed) return;
   ledger_.violated("deadline", "#" + std::to_string(asked.question.number) +
                                    " was answered after " + std::to_string(to_milliseconds(taken)) +
-                                   " ms");
+                                   " ms, " + std::to_string(to_milliseconds(allowed)) +
+                                   " ms were allowed");
 }
 
 bool Client::is_fast_reader() const {
