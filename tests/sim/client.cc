@@ -28,11 +28,12 @@ Duration bound(const Scenario& scenario, const Question& question) {
     longest += route.idempotency.in_flight_wait.value_or(Duration::zero()) + 12 * store_timeout;
   }
   // The clock starts when the body has gone out. Until then every attempt waits for a connection as
-  // long as `total` says, and then for the upstream to take something, as long as `idle` says. A
-  // body that is kept for its key has come already; without its store it is sent as any other.
+  // long as `total` says, and then for an upstream that may take a little at a time for as long as
+  // it likes, and answer meanwhile: only `idle` of silence ends that. A body that is kept for its
+  // key has come already; without its store it is sent as any other.
   const bool kept = question.body.size() <= route.retry.body_limit;
   const bool streams = keyed ? scenario.fails_open() && !kept : !question.body.empty();
-  if (streams) longest += route.retry.attempts * (*route.timeout.total + *route.timeout.idle);
+  if (streams) longest += 3 * route.retry.attempts * (*route.timeout.total + *route.timeout.idle);
   return longest + slack;
 }
 
