@@ -4,9 +4,10 @@
 // refused.
 //
 // Contract: immutable once made, so threads share it. Making one reads files: never on a loop's
-// thread. Clients may resume for session_life, on any thread, by tickets (RFC 8446 §4.6.1, RFC
-// 5077); the keys of the tickets are the context's own, so a session never outlives what it was
-// verified under.
+// thread. Clients may resume within session_life, on any thread, by tickets (RFC 8446 §4.6.1, RFC
+// 5077), of which each handshake gives the next. Their keys are the context's own, so no session
+// outlives what it was verified under; a client's certificate that has expired is TlsStream's to
+// refuse.
 // Ownership: a session keeps what it needs, and may outlive its context.
 #pragma once
 
