@@ -1,11 +1,10 @@
 #include "tests/support/tls_front.h"
 
 #include <openssl/err.h>
-#include <poll.h>
-
-#include <array>
 #include <csignal>
 #include <utility>
+
+#include "tests/support/tls_relay.h"
 
 namespace holdfast::testing {
 
@@ -16,7 +15,8 @@ TlsFront::TlsFront(std::string target, const Certificate& identity, const Option
       context_(SSL_CTX_new(TLS_server_method())) {
   std::signal(SIGPIPE, SIG_IGN);  // OpenSSL writes to sockets that may be gone
   SSL_CTX* context = context_.get();
-  SSL_CTX_set_security_level(context, 0);  // TLS 1.1 is offered too, to be refused
+  SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY);  // relay_tls() asks for it
+  SSL_CTX_set_security_level(context, 0);            // TLS 1.1 is offered too, to be refused
   SSL_CTX_set_min_proto_version(context, options.oldest);
   SSL_CTX_set_max_proto_version(context, options.newest);
   const unsigned char whose[] = {'t'};  // sessions of clients with certificates need a name
@@ -87,7 +87,7 @@ void TlsFront::serve(Connection& connection) {
         asked_name_ = name != nullptr ? name : "";
         connection.target = std::move(target);
       }
-      relay(session.get(), connection);
+      relay_tls(*session, connection.client, connection.target, options_.says_goodbye);
     } catch (const WireError& error) {
       if (error.fault() == Fault::reset) connection.client.reset();
     }
@@ -95,42 +95,6 @@ void TlsFront::serve(Connection& connection) {
   const std::lock_guard lock(mutex_);
   connection.client.close();
   connection.target.close();
-}
-
-void TlsFront::relay(SSL* session, Connection& connection) {
-  std::array<char, 16 * 1024> buffer;
-  std::array<pollfd, 2> ends{
-      {{connection.client.descriptor(), POLLIN, 0}, {connection.target.descriptor(), POLLIN, 0}}};
-  while (ends[0].fd >= 0 || ends[1].fd >= 0) {
-    const bool waiting = ends[0].fd >= 0 && SSL_pending(session) > 0;
-    if (!waiting) ::poll(ends.data(), ends.size(), -1);
-    if (waiting || (ends[0].fd >= 0 && ends[0].revents != 0)) {
-      ERR_clear_error();
-      const int size = SSL_read(session, buffer.data(), static_cast<int>(buffer.size()));
-      if (size > 0) {
-        connection.target.send({buffer.data(), static_cast<std::size_t>(size)});
-      } else if (SSL_get_error(session, size) == SSL_ERROR_ZERO_RETURN) {
-        connection.target.shutdown_write();
-        ends[0].fd = -1;
-      } else {
-        return;
-      }
-    }
-    if (!waiting && ends[1].fd >= 0 && ends[1].revents != 0) {
-      const std::string bytes = connection.target.receive(buffer.size());
-      if (bytes.empty()) {
-        shut_target_side(session, connection);
-        ends[1].fd = -1;
-      } else if (SSL_write(session, bytes.data(), static_cast<int>(bytes.size())) <= 0) {
-        return;
-      }
-    }
-  }
-}
-
-void TlsFront::shut_target_side(SSL* session, Connection& connection) {
-  if (options_.says_goodbye) SSL_shutdown(session);
-  connection.client.shutdown_write();
 }
 
 }  // namespace holdfast::testing

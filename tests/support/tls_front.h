@@ -65,8 +65,6 @@ class TlsFront {
 
   void accept_connections();
   void serve(Connection& connection);
-  void relay(SSL* session, Connection& connection);
-  void shut_target_side(SSL* session, Connection& connection);
 
   const std::string target_;
   const Options options_;

@@ -32,10 +32,10 @@ bool pass_in(SSL& session, Socket& plain) {
 }
 
 /// From plain to TLS, likewise.
-bool pass_out(SSL& session, Socket& secure, Socket& plain) {
+bool pass_out(SSL& session, Socket& secure, Socket& plain, bool says_goodbye) {
   const std::string bytes = plain.receive(buffer_size);
   if (bytes.empty()) {
-    SSL_shutdown(&session);
+    if (says_goodbye) SSL_shutdown(&session);
     secure.shutdown_write();
     return false;
   }
@@ -46,7 +46,7 @@ bool pass_out(SSL& session, Socket& secure, Socket& plain) {
   return true;
 }
 
-void relay(SSL& session, Socket& secure, Socket& plain) {
+void relay(SSL& session, Socket& secure, Socket& plain, bool says_goodbye) {
   std::array<pollfd, 2> ends{{{secure.descriptor(), POLLIN, 0}, {plain.descriptor(), POLLIN, 0}}};
   while (ends[0].fd >= 0 || ends[1].fd >= 0) {
     const bool pending = ends[0].fd >= 0 && SSL_pending(&session) > 0;
@@ -55,15 +55,15 @@ void relay(SSL& session, Socket& secure, Socket& plain) {
     if (pending || ends[0].revents != 0) {
       if (!pass_in(session, plain)) ends[0].fd = -1;
     }
-    if (ends[1].revents != 0 && !pass_out(session, secure, plain)) ends[1].fd = -1;
+    if (ends[1].revents != 0 && !pass_out(session, secure, plain, says_goodbye)) ends[1].fd = -1;
   }
 }
 
 }  // namespace
 
-void relay_tls(SSL& session, Socket& secure, Socket& plain) {
+void relay_tls(SSL& session, Socket& secure, Socket& plain, bool says_goodbye) {
   try {
-    relay(session, secure, plain);
+    relay(session, secure, plain, says_goodbye);
   } catch (const WireError&) {
     plain.reset();
     secure.reset();

@@ -17,9 +17,9 @@
 namespace holdfast::testing {
 
 /// Passes bytes both ways until both have ended or one has failed. An end is passed on as an end:
-/// close_notify as FIN, FIN as close_notify and FIN. Whatever else ends `secure` is a cut, and a
-/// reset for `plain`.
-void relay_tls(SSL& session, Socket& secure, Socket& plain);
+/// close_notify as FIN, FIN as close_notify (if it `says_goodbye`) and FIN. Whatever else ends one
+/// side is a cut, and a reset for both. REQUIRES: SSL_MODE_AUTO_RETRY is off.
+void relay_tls(SSL& session, Socket& secure, Socket& plain, bool says_goodbye = true);
 
 /// TlsRelay: where a client without TLS connects to in place of a server with it.
 /// Contract: a thread for each connection. A connection whose handshake fails is reset. The
