@@ -50,7 +50,10 @@ class TlsLinks::Link final : private net::Stream::Carried {
   bool has_server() const { return server_ != nullptr; }
 
  private:
-  void on_input() override { to_replica(); }
+  void on_input() override {
+    to_replica();
+    if (upstream_->failure()) follow_replica();  // it may have waited for what comes no more
+  }
   void on_sent() override { to_upstream(); }
 
   void to_replica() {
@@ -61,7 +64,7 @@ class TlsLinks::Link final : private net::Stream::Carried {
       upstream_->consume(bytes.size());
     }
     if (upstream_->failure()) {
-      if (!std::exchange(upstream_ended_, true)) replica_->reset();
+      if (!std::exchange(upstream_failed_, true)) replica_->reset();
     } else if (upstream_->ended() && server_ && server_->established()) {
       if (std::exchange(upstream_ended_, true)) return;
       server_->close_notify();
@@ -74,6 +77,11 @@ class TlsLinks::Link final : private net::Stream::Carried {
     to_replica();
     if (!upstream_) return;
     if (server_ && !replica_->was_reset()) pass_on();
+    follow_replica();
+  }
+
+  /// Who has left the one end leaves the other.
+  void follow_replica() {
     if (replica_->open()) return;
     // What is on its way still comes, as from a kernel; without close_notify it is no end.
     if (server_ && server_->notified() && !replica_->was_reset() && !all_passed()) return;
@@ -101,6 +109,7 @@ class TlsLinks::Link final : private net::Stream::Carried {
   std::unique_ptr<TlsPeer> server_;  // nullptr: the handshake fails
   std::size_t passed_ = 0;           // of what the replica has said
   bool upstream_ended_ = false;
+  bool upstream_failed_ = false;
   bool replica_ended_ = false;
 };
 
