@@ -52,6 +52,7 @@ void Attempts::start_clocks(TimePoint at) {
 /// Ends with an attempt; one that was still under way is recorded as cancelled.
 void Attempts::drop(std::optional<Attempt>& slot) {
   if (slot) slot->record(outgoing_.head.method);
+  if (slot && &*slot == last_) endpoint_ = std::exchange(last_, nullptr)->pool;
   slot.reset();
 }
 
@@ -208,7 +209,7 @@ runtime::Task<void> Attempts::hedged() {
   first_run.reset();
   second_run.reset();
   if (second_wins) outcome_ = 1 - outcome_;
-  endpoint_ = outcome().pool;
+  last_ = &outcome();
   drop(slots_[1 - outcome_]);
 }
 
@@ -223,7 +224,7 @@ runtime::Task<void> Attempts::attempt(Attempt& attempt) {
   attempt.single_use = keyed();
   attempt.begun = true;
   cluster_ = &attempt.cluster();
-  endpoint_ = attempt.pool;
+  last_ = &attempt;
   const bool own = keyed() || is_tunnel();  // a connection of its own
   if (!own) attempt.lease = attempt.pool->take_idle(!method_listed());
   if (!attempt.lease) co_await connect(attempt, own);
@@ -266,15 +267,14 @@ runtime::Task<void> Attempts::connect(Attempt& attempt, bool fresh) {
     }
     const PoolPin rival(attempt.cluster().rival_of(*attempt.pool.get()));
     EndpointPool* const other = rival.get();
-    Result<Lease> lease = co_await attempt.pool->acquire(fresh, patience, deadline, other);
+    PoolPin& pool = attempt.pool;
+    Result<Lease> lease = co_await pool->acquire(fresh, patience, deadline, other, pool);
     if (!lease) {
       attempt.error = std::move(lease.error());
     } else if (!*lease) {
       pick_again(attempt);
     } else {
       attempt.lease = std::move(*lease);
-      attempt.pool = PoolPin(attempt.lease.pool());
-      endpoint_ = attempt.pool;
     }
   }
 }
@@ -314,7 +314,7 @@ void Attempts::use_known_address(Attempt& attempt) {
 
 /// The list of endpoints has changed while the attempt waited.
 void Attempts::pick_again(Attempt& attempt) {
-  if (attempt.pick(tried_, key_for(attempt.cluster()))) endpoint_ = attempt.pool;
+  attempt.pick(tried_, key_for(attempt.cluster()));
 }
 
 /// The request out, the head of its response in.

@@ -206,8 +206,17 @@ Lease EndpointPool::take_idle(bool certain) {
 
 runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh,
                                                    std::optional<Duration> connect_timeout,
-                                                   TimePoint deadline, EndpointPool* rival) {
-  HOLDFAST_ASSERT(is_resolved());
+                                                   TimePoint deadline) {
+  PoolPin self(this);
+  co_return co_await acquire(fresh, connect_timeout, deadline, nullptr, self);
+}
+
+runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh,
+                                                   std::optional<Duration> connect_timeout,
+                                                   TimePoint deadline, EndpointPool* rival,
+                                                   PoolPin& pin) {
+  HOLDFAST_ASSERT(is_resolved() && pin.get() == this);
+  const PoolPin self(this);  // `pin` may let go of it
   const bool had_left = !member_->listed();
   if (!fresh) {
     Lease idle = take_idle(false);
@@ -226,8 +235,7 @@ runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh,
   if (rival != nullptr && !rival->member_->listed()) rival = nullptr;
   const TimePoint connect_deadline =
       std::min(deadline, policy::deadline_after(context_.now(), connect_timeout));
-  EndpointPool* winner = this;
-  Result<std::unique_ptr<net::Stream>> stream = co_await open(connect_deadline, rival, winner);
+  Result<std::unique_ptr<net::Stream>> stream = co_await open(connect_deadline, rival, pin);
   if (!stream) {
     if (connect_deadline == deadline && context_.now() >= deadline) {
       co_return unexpected(Error{ErrorType::http_response_timeout,
@@ -236,7 +244,8 @@ runtime::Task<Result<Lease>> EndpointPool::acquire(bool fresh,
     co_return unexpected(std::move(stream.error()));
   }
   place.keep();
-  co_return winner->lease(std::make_unique<UpstreamConnection>(std::move(*stream)));
+  if (pin.get() != this) lost_until_ = after(context_.now(), race_memory);
+  co_return pin->lease(std::make_unique<UpstreamConnection>(std::move(*stream)));
 }
 
 runtime::Task<Result<void>> EndpointPool::wait_for_place(
@@ -265,7 +274,7 @@ runtime::Task<Result<void>> EndpointPool::wait_for_place(
 /// request has preceded.
 runtime::Task<Result<std::unique_ptr<net::Stream>>> EndpointPool::open(TimePoint deadline,
                                                                        EndpointPool* rival,
-                                                                       EndpointPool*& winner) {
+                                                                       PoolPin& winner) {
   Result<std::unique_ptr<net::Stream>> plain = co_await connect(deadline, rival, winner);
   if (!plain || winner->endpoint_.credentials == nullptr) co_return std::move(plain);
   const std::shared_ptr<const net::TlsClientContext> tls = winner->endpoint_.credentials->current();
@@ -277,15 +286,12 @@ runtime::Task<Result<std::unique_ptr<net::Stream>>> EndpointPool::open(TimePoint
 /// The place of this pool's connection is the rival's as well: they are of one upstream.
 runtime::Task<Result<std::unique_ptr<net::Stream>>> EndpointPool::connect(TimePoint deadline,
                                                                           EndpointPool* rival,
-                                                                          EndpointPool*& winner) {
+                                                                          PoolPin& winner) {
   if (rival == nullptr) co_return co_await connector_.connect(*address_, deadline);
   Result<net::RaceResult> won =
       co_await net::connect_to_either(connector_, context_, *address_, *rival->address_, deadline);
   if (!won) co_return unexpected(std::move(won.error()));
-  if (won->second_won) {
-    lost_until_ = after(context_.now(), race_memory);
-    winner = rival;
-  }
+  if (won->second_won) winner = PoolPin(rival);
   co_return std::move(won->stream);
 }
 

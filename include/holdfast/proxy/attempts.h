@@ -103,7 +103,10 @@ class Attempts {
   std::string_view error_name() const { return error_name_; }
   /// The upstream and the endpoint of the last attempt; nullptr and "" without one.
   const Cluster* cluster() const { return cluster_; }
-  std::string_view endpoint() const { return endpoint_ ? endpoint_->text() : std::string_view(); }
+  std::string_view endpoint() const {
+    const PoolPin& pool = last_ != nullptr ? last_->pool : endpoint_;
+    return pool ? pool->text() : std::string_view();
+  }
 
  private:
   runtime::Task<void> attempted();
@@ -156,7 +159,8 @@ class Attempts {
   std::vector<PoolPin> tried_;
   std::string_view error_name_;
   const Cluster* cluster_ = nullptr;
-  PoolPin endpoint_;
+  const Attempt* last_ = nullptr;  // that was begun; nullptr once it is dropped
+  PoolPin endpoint_;               // of the last one that was dropped
 };
 
 }  // namespace holdfast::proxy

@@ -35,6 +35,7 @@
 namespace holdfast::proxy {
 
 class EndpointPool;
+class PoolPin;
 
 class UpstreamConnection {
  public:
@@ -65,8 +66,6 @@ class Lease {
   explicit operator bool() const { return connection_ != nullptr; }
   UpstreamConnection& operator*() const { return *connection_; }
   UpstreamConnection* operator->() const { return connection_.get(); }
-  /// Whose connection it is. REQUIRES: not empty.
-  EndpointPool* pool() const { return pool_; }
 
   /// The answer has been read to its end: the connection is about to come back or to close, and
   /// whoever needs its place may queue for it.
@@ -95,13 +94,16 @@ class EndpointPool {
 
   /// A connection: an idle one, or a new one when there is none or `fresh` is asked for. The
   /// connect (TLS included) ends by `connect_timeout`; all of it, waiting for a place too, by
-  /// `deadline`. With a `rival`, another address of the same name, the connection is the one of the
-  /// two that is made first (net/happy_eyeballs.h): the lease says whose. An empty lease: the
-  /// endpoint has left while the caller stood in line, who picks another. Errors: those of
-  /// Connector and tls_connect(), connection_limit_reached, http_response_timeout (the deadline).
-  /// REQUIRES: is_resolved().
+  /// `deadline`. An empty lease: the endpoint has left while the caller stood in line, who picks
+  /// another. Errors: those of Connector and tls_connect(), connection_limit_reached,
+  /// http_response_timeout (the deadline). REQUIRES: is_resolved().
   runtime::Task<Result<Lease>> acquire(bool fresh, std::optional<Duration> connect_timeout,
-                                       TimePoint deadline, EndpointPool* rival = nullptr);
+                                       TimePoint deadline);
+  /// With a rival, another address of the same name (nullptr: none), the connection is the one of
+  /// the two that is made first (net/happy_eyeballs.h). `pin`, which is this pool's, becomes the
+  /// winner's with that, before TLS: what then comes of it, a failure too, is the winner's.
+  runtime::Task<Result<Lease>> acquire(bool fresh, std::optional<Duration> connect_timeout,
+                                       TimePoint deadline, EndpointPool* rival, PoolPin& pin);
 
   /// An idle connection that looks alive, at once, or an empty lease. `certain` asks the kernel
   /// whether the peer has just closed it: for a request that must not be sent twice.
@@ -116,8 +118,8 @@ class EndpointPool {
   /// use_address() is for who began before and does not see those.
   bool is_resolved() const { return address_.has_value(); }
   void use_address(const net::Address& address) { address_ = address; }
-  /// True if another address of its name was connected to instead of it a short while ago, for it
-  /// failed or was slow (RFC 8305 §4): that one is to be taken at once.
+  /// True if another address of its name was used instead of it a short while ago, for it failed or
+  /// was slow (RFC 8305 §4): that one is to be taken at once.
   bool lost_lately() const { return lost_until_ > context_.now(); }
   /// REQUIRES: is_resolved().
   const net::Address& address() const { return *address_; }
@@ -145,10 +147,9 @@ class EndpointPool {
   runtime::Task<Result<void>> wait_for_place(TimePoint deadline,
                                              std::unique_ptr<UpstreamConnection>& handed);
   runtime::Task<Result<std::unique_ptr<net::Stream>>> open(TimePoint deadline, EndpointPool* rival,
-                                                           EndpointPool*& winner);
+                                                           PoolPin& winner);
   runtime::Task<Result<std::unique_ptr<net::Stream>>> connect(TimePoint deadline,
-                                                              EndpointPool* rival,
-                                                              EndpointPool*& winner);
+                                                              EndpointPool* rival, PoolPin& winner);
   runtime::Task<void> watch_idle(UpstreamConnection& connection);
 
   Lease lease(std::unique_ptr<UpstreamConnection> connection);

@@ -269,5 +269,108 @@ TEST_CASE("a reload under other options makes another pool; under the same ones 
   CHECK(f.servers.size() == 2);
 }
 
+// -- two addresses of a name, of which the second connects first and cannot be spoken to
+
+const Certificate& good_named() {
+  static const Certificate made = authority().issue({.san = "DNS:api.test"});
+  return made;
+}
+const Certificate& expired_named() {
+  static const Certificate made =
+      authority().issue({.san = "DNS:api.test", .first_day = -3, .last_day = -1});
+  return made;
+}
+
+const std::string slow_address = "[2001:db8::1]:443";
+const std::string bad_address = "10.0.0.1:443";
+constexpr int never_ejected = 1000;
+
+struct RacedFixture : Fixture {
+  RacedFixture() : Fixture({"https://api.test:443"}) {
+    identity = [](const std::string& address) -> const Certificate& {
+      return address == bad_address ? expired_named() : good_named();
+    };
+    proxied.network.script_name("api.test",
+                                {.addresses = {*net::Address::from_ip("2001:db8::1", 443),
+                                               *net::Address::from_ip("10.0.0.1", 443)}});
+    proxied.network.on_connect = [this](const std::string& address) {
+      return ConnectOutcome{.delay = address == slow_address ? slowness : Duration(0)};
+    };
+    load(never_ejected);
+  }
+  void load(int ejected_by) {
+    proxy::Config config = over_tls({"https://api.test:443"}, credentials);
+    config.routes[0].retry.attempts = 1;
+    config.upstreams.at("api").breaker.enabled = false;
+    config.upstreams.at("api").outlier.consecutive_failures = ejected_by;
+    proxied.load(config);
+  }
+  Duration slowness = 400ms;
+};
+
+TEST_CASE("who wins a race and fails in its handshake bears the blame, not who was slower") {
+  for (const std::string error :
+       {"tls_certificate_error", "tls_protocol_error", "connection_timeout"}) {
+    CAPTURE(error);
+    RacedFixture f;
+    f.load(2);
+    const auto serve = f.proxied.network.on_accept;
+    f.proxied.network.on_accept = [&](Peer& peer) {
+      if (peer.address == slow_address || error == "tls_certificate_error") return serve(peer);
+      if (error == "tls_protocol_error") peer.reset();  // else it says nothing
+    };
+    // In turn: one of the two begins with the slow address, and is overtaken after 250 ms.
+    for (int i = 0; i < 2; ++i) {
+      CHECK(status_of(f.exchange(get())) >= 502);
+      CHECK(f.proxied.last().error == error);
+      CHECK(f.proxied.last().endpoint == "api.test:443 " + bad_address);
+    }
+    CHECK(f.proxied.network.connects.size() == 3);
+    // Two failures eject, and both were its own.
+    for (const proxy::EndpointReport& report :
+         f.proxied.shared().endpoints().report(f.proxied.world.now())) {
+      const bool bad = report.key.ends_with(bad_address);
+      CHECK(report.state == (bad ? proxy::EndpointState::ejected : proxy::EndpointState::healthy));
+    }
+    for (int i = 0; i < 4; ++i) {
+      CHECK(status_of(f.exchange(get())) == 200);
+      CHECK(f.proxied.last().endpoint == "api.test:443 " + slow_address);
+    }
+  }
+}
+
+TEST_CASE("who was overtaken is not left alone for one that could not be used") {
+  RacedFixture f;
+  for (int i = 0; i < 2; ++i) CHECK(status_of(f.exchange(get())) == 502);
+  REQUIRE(f.proxied.network.connects.size() == 3);
+  f.slowness = 0ms;
+  int answered = 0;
+  for (int i = 0; i < 4; ++i) answered += status_of(f.exchange(get())) == 200 ? 1 : 0;
+  CHECK(answered == 2);
+}
+
+TEST_CASE("who was overtaken by one that can be used is left alone for a while") {
+  RacedFixture f;
+  f.identity = [](const std::string&) -> const Certificate& { return good_named(); };
+  for (int i = 0; i < 4; ++i) {
+    CHECK(status_of(f.exchange(get())) == 200);
+    CHECK(f.proxied.last().endpoint == "api.test:443 " + bad_address);
+  }
+}
+
+TEST_CASE("a client that leaves within the handshake is told of with the address spoken to") {
+  RacedFixture f;
+  f.proxied.network.on_accept = nullptr;  // nobody speaks there
+  for (int i = 0; i < 2; ++i) {
+    const auto client = f.proxied.client_sends(get());
+    f.proxied.world.pass(300ms);
+    client->reset();
+    f.proxied.world.settle();
+    CHECK(f.proxied.last().endpoint == "api.test:443 " + bad_address);
+  }
+  CHECK(f.proxied.network.connects.size() == 3);
+  CHECK(f.proxied.seen.attempts == std::vector<std::string>{"cancelled", "cancelled"});
+}
+
 }  // namespace
 }  // namespace holdfast::test
