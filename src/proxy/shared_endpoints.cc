@@ -219,12 +219,9 @@ bool SharedEndpoints::drain(std::string_view key, bool draining, TimePoint now) 
   {
     const std::lock_guard lock(mutex_);
     const EndpointMember* member = find(*members_, key);
-    if (member == nullptr) return false;
-    if (draining) {
-      drained_.insert(std::string(key));
-    } else {
-      drained_.erase(std::string(key));
-    }
+    const bool was_out = !draining && drained_.erase(std::string(key)) > 0;
+    if (member == nullptr) return was_out;  // its name may give it again
+    if (draining) drained_.insert(std::string(key));
     take_out(*member->shared, member->shared->draining_, draining, now, changes);
     settle(now, changes);
   }

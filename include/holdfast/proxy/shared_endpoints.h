@@ -155,7 +155,7 @@ class SharedEndpoints {
   /// An active check has ended; `what` is its status or the name of its error.
   void checked(SharedEndpoint& endpoint, bool passed, std::string_view what, TimePoint now);
   policy::HealthOptions health() const;
-  /// Takes an endpoint out of service by hand, or puts it back. False: there is none of that key.
+  /// Takes a listed endpoint out by hand, or puts back what is out. False: there is none.
   bool drain(std::string_view key, bool draining, TimePoint now);
   std::vector<EndpointReport> report(TimePoint now);
   /// Since the start, of endpoints that were here at any time.

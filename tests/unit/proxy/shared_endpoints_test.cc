@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "tests/support/proxy_fixture.h"
 
 namespace holdfast::test {
@@ -63,6 +66,21 @@ TEST_CASE("what was taken out by hand stays out, though its name forgets it for 
   endpoints.resolved("app.local:80", {one, two}, start);
   CHECK(told(endpoints) == "app.local:80 10.0.0.1:80 draining, app.local:80 10.0.0.2:80 healthy");
   CHECK(endpoints.drain("app.local:80 10.0.0.1:80", false, start));
+  CHECK(told(endpoints) == "app.local:80 10.0.0.1:80 healthy, app.local:80 10.0.0.2:80 healthy");
+}
+
+TEST_CASE("what was taken out is put back though its name does not give it at the moment") {
+  const net::Address one = *net::Address::from_ip("10.0.0.1", 80);
+  const net::Address two = *net::Address::from_ip("10.0.0.2", 80);
+  const std::string first = "app.local:80 10.0.0.1:80";
+  SharedEndpoints endpoints(upstream_of("api", {"http://app.local:80"}), start);
+  endpoints.resolved("app.local:80", {one, two}, start);
+  CHECK(endpoints.drain(first, true, start));
+  endpoints.resolved("app.local:80", {two}, start);
+  CHECK_FALSE(endpoints.drain(first, true, start));
+  CHECK(endpoints.drain(first, false, start));
+  CHECK_FALSE(endpoints.drain(first, false, start));
+  endpoints.resolved("app.local:80", {one, two}, start);
   CHECK(told(endpoints) == "app.local:80 10.0.0.1:80 healthy, app.local:80 10.0.0.2:80 healthy");
 }
 
@@ -261,6 +279,109 @@ TEST_CASE("who comes back, or comes later than the first, has a share that grows
   three.endpoints->configure(three.config, start + 51s);
   three.endpoints->tick(start + 2min);
   CHECK(three.endpoints->calm());
+}
+
+/// One list that everybody uses at once, with endpoints that the slightest failure takes out.
+struct Crowd {
+  Crowd() {
+    config.outlier.consecutive_failures = 1;
+    config.outlier.eject_for = 3ms;
+    config.outlier.panic_below = 0;
+    config.outlier.slow_start = 1ms;
+    config.health.path = "/well";
+    endpoints = std::make_unique<SharedEndpoints>(
+        config, start,
+        proxy::EndpointListener{[this](std::string_view, const proxy::EndpointChange& change) {
+                                  if (change.to == EndpointState::ejected) ++ejections;
+                                },
+                                [this] { ++lists; }});
+    endpoints->resolved("app.local:80", addresses, start);
+  }
+  static TimePoint at(int turn) { return start + turn * 100us; }
+
+  void work(std::uint64_t seed) {
+    Rng rng(seed);
+    std::uint64_t version = 0;
+    for (int turn = 0; turn < turns; ++turn) {
+      const TimePoint now = at(turn);
+      const auto members = endpoints->members();
+      if (members->version < std::exchange(version, members->version)) ++wrong;
+      proxy::SharedEndpoint& one = *members->list[rng.below(members->list.size())].shared;
+      endpoints->tick(now);
+      const std::uint32_t share = endpoints->share(one, now);
+      if (share < 10 || share > 100) ++wrong;
+      const bool fails = endpoints->available(one) && rng.below(3) == 0;
+      endpoints->record(one, fails ? Outcome::failure : Outcome::success, now, now, "503");
+    }
+  }
+  void change_lists() {
+    const std::vector<net::Address> one(addresses.begin(), addresses.begin() + 1);
+    proxy::UpstreamConfig less = config;
+    less.endpoints.erase(less.endpoints.begin());
+    for (int turn = 0; turn < turns; turn += 4) {
+      endpoints->resolved("app.local:80", turn % 8 == 0 ? one : addresses, at(turn));
+      if (turn % 32 == 0) endpoints->configure(turn % 64 == 0 ? less : config, at(turn));
+    }
+  }
+  void check_and_drain() {
+    const std::string first = "10.0.0.1:80";
+    for (int turn = 0; turn < turns; ++turn) {
+      endpoints->drain(first, turn % 10 < 3, at(turn));
+      const auto members = endpoints->members();
+      endpoints->checked(*members->list.back().shared, turn % 12 < 6, "503", at(turn));
+    }
+  }
+  void look_on() {
+    for (int turn = 0; turn < turns; ++turn) {
+      int ejected = 0;
+      int in_service = 0;
+      for (const auto& report : endpoints->report(at(turn))) {
+        if (report.state == EndpointState::ejected) ++ejected;
+        if (report.state == EndpointState::healthy) ++in_service;
+      }
+      if (ejected > 0 && in_service == 0) ++wrong;
+    }
+  }
+
+  static constexpr int turns = 2000;
+  const std::vector<net::Address> addresses = {*net::Address::from_ip("10.0.1.1", 80),
+                                               *net::Address::from_ip("10.0.1.2", 80)};
+  proxy::UpstreamConfig config =
+      upstream_of("api", {"http://10.0.0.1:80", "http://10.0.0.2:80", "http://app.local:80"});
+  std::atomic<std::uint64_t> ejections = 0;
+  std::atomic<int> lists = 0;
+  std::atomic<int> wrong = 0;
+  std::unique_ptr<SharedEndpoints> endpoints;
+};
+
+TEST_CASE("everybody at once uses one list and finds it in order") {
+  Crowd crowd;
+  std::vector<std::thread> threads;
+  for (std::uint64_t seed = 1; seed <= 2; ++seed)
+    threads.emplace_back([&, seed] { crowd.work(seed); });
+  threads.emplace_back([&] { crowd.change_lists(); });
+  threads.emplace_back([&] { crowd.check_and_drain(); });
+  threads.emplace_back([&] { crowd.look_on(); });
+  for (std::thread& thread : threads) thread.join();
+  CHECK(crowd.wrong == 0);
+  CHECK(crowd.lists > 0);
+  CHECK(crowd.ejections > 0);
+  CHECK(crowd.endpoints->ejections() == crowd.ejections);
+
+  // What they leave behind goes by itself, and with what they would have done next.
+  crowd.endpoints->configure(crowd.config, start + 1h);
+  crowd.endpoints->drain("10.0.0.1:80", false, start + 1h);
+  for (const proxy::EndpointMember& member : crowd.endpoints->members()->list) {
+    for (int i = 0; i < crowd.config.health.healthy_after; ++i) {
+      crowd.endpoints->checked(*member.shared, true, "200", start + 1h);
+    }
+  }
+  crowd.endpoints->tick(start + 2h);  // who comes back now starts slowly
+  for (const auto& report : crowd.endpoints->report(start + 3h)) {
+    CHECK(report.state == EndpointState::healthy);
+  }
+  CHECK(crowd.endpoints->calm());
+  CHECK_FALSE(crowd.endpoints->panic());
 }
 
 }  // namespace
