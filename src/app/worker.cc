@@ -71,7 +71,8 @@ class Worker::Loop {
        WorkerMetrics& observer, AccessLog& log, ConnectionGate& gate,
        std::shared_ptr<net::NameService> names, const std::function<void()>& on_drained)
       : network_(loop_, std::move(names)),
-        services_{loop_.context(), network_, network_, observer, upstreams, {}, nullptr},
+        services_{loop_.context(), network_, network_, observer,
+                  upstreams,       {},       nullptr,  &network_.clients_names()},
         board_(board),
         replica_(std::move(replica)),
         proxy_(services_),

@@ -21,6 +21,7 @@ namespace holdfast::net {
 struct NameService::State {
   struct LookUp {
     std::vector<Asker*> askers;
+    Wish wish = Wish::of_client;  // of anybody who asked: configured, if one did
     bool under_way = false;
   };
   struct Worker {
@@ -28,12 +29,30 @@ struct NameService::State {
     bool busy = false;
   };
 
+  std::deque<std::string>& line_of(Wish wish) {
+    return wish == Wish::configured ? line : clients_line;
+  }
+  /// How many of those in line may be looked up now.
+  std::size_t ready() const {
+    return line.size() + std::min(clients_line.size(), max_of_clients - of_clients);
+  }
+  /// REQUIRES: ready() > 0.
+  std::string take_next() {
+    std::deque<std::string>& from = line.empty() ? clients_line : line;
+    std::string host = std::move(from.front());
+    from.pop_front();
+    return host;
+  }
+
   Ask ask;
   std::size_t max_threads = 1;
+  std::size_t max_of_clients = 1;
   std::mutex mutex;
   std::condition_variable changed;
   std::map<std::string, LookUp, std::less<>> look_ups;  // in line or under way
-  std::deque<std::string> line;
+  std::deque<std::string> line;                         // of configured names
+  std::deque<std::string> clients_line;
+  std::size_t of_clients = 0;  // under way, of Wish::of_client
   std::deque<Worker> workers;
   std::size_t idle = 0;
   bool stopping = false;
@@ -43,6 +62,7 @@ NameService::NameService(std::size_t max_threads, Ask ask) : state_(std::make_sh
   HOLDFAST_ASSERT(max_threads > 0);
   state_->ask = std::move(ask);
   state_->max_threads = max_threads;
+  state_->max_of_clients = std::max<std::size_t>(max_threads / 2, 1);
   const std::lock_guard lock(state_->mutex);
   add_thread();
   HOLDFAST_ASSERT(!state_->workers.empty());
@@ -89,19 +109,24 @@ void NameService::work(const std::shared_ptr<State>& state, std::size_t self) {
   pthread_setname_np(pthread_self(), "holdfast-names");
   std::unique_lock lock(state->mutex);
   for (;;) {
-    state->changed.wait(lock, [&] { return state->stopping || !state->line.empty(); });
+    state->changed.wait(lock, [&] { return state->stopping || state->ready() > 0; });
     if (state->stopping) return;
-    const std::string host = std::move(state->line.front());
-    state->line.pop_front();
-    state->look_ups.at(host).under_way = true;
+    const std::string host = state->take_next();
+    State::LookUp& look_up = state->look_ups.at(host);
+    look_up.under_way = true;
+    const std::size_t clients = look_up.wish == Wish::of_client ? 1 : 0;
+    state->of_clients += clients;
     state->workers[self].busy = true;
     --state->idle;
     lock.unlock();
     auto answer = std::make_shared<const Answer>(state->ask(host));
     lock.lock();
     if (state->stopping) return;
+    state->of_clients -= clients;
     state->workers[self].busy = false;
     ++state->idle;
+    state->changed
+        .notify_one();  // a place for a client's may be free, and this thread take another
     const auto done = state->look_ups.extract(host);
     for (Asker* asker : done.mapped().askers) asker->answered_(answer);
   }
@@ -109,13 +134,21 @@ void NameService::work(const std::shared_ptr<State>& state, std::size_t self) {
 
 void NameService::add(Asker& asker) {
   const std::lock_guard lock(state_->mutex);
-  const auto [entry, is_new] = state_->look_ups.try_emplace(asker.host_);
-  entry->second.askers.push_back(&asker);
-  if (!is_new) return;
-  state_->line.push_back(asker.host_);
-  if (state_->line.size() > state_->idle && state_->workers.size() < state_->max_threads) {
-    add_thread();
+  const auto found = state_->look_ups.find(asker.host_);
+  const bool is_new = found == state_->look_ups.end();
+  if (is_new && asker.wish_ == Wish::of_client && state_->clients_line.size() >= max_in_line) {
+    asker.answered_(std::make_shared<const Answer>(
+        unexpected(std::string("too many names that clients ask for are being looked up"))));
+    return;
   }
+  State::LookUp& look_up = is_new ? state_->look_ups[asker.host_] : found->second;
+  look_up.askers.push_back(&asker);
+  const bool goes_before = asker.wish_ == Wish::configured && look_up.wish == Wish::of_client;
+  if (!is_new && (look_up.under_way || !goes_before)) return;
+  if (!is_new) std::erase(state_->clients_line, asker.host_);
+  look_up.wish = asker.wish_;
+  state_->line_of(asker.wish_).push_back(asker.host_);
+  if (state_->ready() > state_->idle && state_->workers.size() < state_->max_threads) add_thread();
   state_->changed.notify_one();
 }
 
@@ -125,13 +158,13 @@ void NameService::withdraw(Asker& asker) {
   if (found == state_->look_ups.end()) return;  // answered, and another may be asking since
   std::erase(found->second.askers, &asker);
   if (!found->second.askers.empty() || found->second.under_way) return;
-  std::erase(state_->line, asker.host_);
+  std::erase(state_->line_of(found->second.wish), asker.host_);
   state_->look_ups.erase(found);
 }
 
-NameService::Asker::Asker(NameService& names, std::string_view host,
+NameService::Asker::Asker(NameService& names, std::string_view host, Wish wish,
                           std::function<void(std::shared_ptr<const Answer>)> answered)
-    : names_(names), host_(host), answered_(std::move(answered)) {
+    : names_(names), host_(host), wish_(wish), answered_(std::move(answered)) {
   names_.add(*this);
 }
 

@@ -98,6 +98,19 @@ runtime::Task<Result<std::unique_ptr<Stream>>> UvNetwork::connect(const Address&
 runtime::Task<Result<std::vector<Address>>> UvNetwork::resolve(std::string_view host,
                                                                std::uint16_t port,
                                                                TimePoint deadline) {
+  return look_up(host, port, deadline, NameService::Wish::configured);
+}
+
+runtime::Task<Result<std::vector<Address>>> UvNetwork::ClientsNames::resolve(std::string_view host,
+                                                                             std::uint16_t port,
+                                                                             TimePoint deadline) {
+  return network_.look_up(host, port, deadline, NameService::Wish::of_client);
+}
+
+runtime::Task<Result<std::vector<Address>>> UvNetwork::look_up(std::string_view host,
+                                                               std::uint16_t port,
+                                                               TimePoint deadline,
+                                                               NameService::Wish wish) {
   Waiting waiting;
   const Reach reach(waiting);
   const auto on_answer = [post = loop_.context().post,
@@ -108,7 +121,7 @@ runtime::Task<Result<std::vector<Address>>> UvNetwork::resolve(std::string_view 
       (*cell)->answered.notify();
     });
   };
-  const NameService::Asker asker(*names_, host, on_answer);
+  const NameService::Asker asker(*names_, host, wish, on_answer);
   const bool in_time =
       co_await runtime::wait_for(waiting.answered, loop_.context().timers, deadline);
   if (!in_time) {

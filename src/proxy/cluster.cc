@@ -6,16 +6,29 @@
 
 namespace holdfast::proxy {
 
+namespace {
+
+/// True if a client chose the host: the configuration only covers it.
+bool is_clients_choice(const UpstreamConfig& upstream, const net::Endpoint& destination) {
+  return std::ranges::none_of(upstream.endpoints, [&](const EndpointConfig& one) {
+    return !one.endpoint.wildcard && one.endpoint.host == destination.host;
+  });
+}
+
+}  // namespace
+
 Cluster::Cluster(const UpstreamConfig& config, Services& services, const Cluster* previous)
-    : Cluster(config, services, services.upstreams.find(config.name), previous) {}
+    : Cluster(config, services, services.upstreams.find(config.name), services.resolver, previous) {
+}
 
 Cluster::Cluster(const UpstreamConfig& config, Services& services,
-                 std::shared_ptr<SharedUpstream> shared, const Cluster* previous)
+                 std::shared_ptr<SharedUpstream> shared, net::Resolver& resolver,
+                 const Cluster* previous)
     : config_(config),
       services_(services),
       shared_(std::move(shared)),
       shared_endpoints_(shared_->endpoints()),
-      names_(config, shared_endpoints_, services.context, services.resolver),
+      names_(config, shared_endpoints_, services.context, resolver),
       slot_(services.observer.upstream_slot(config.name)),
       balancer_(config.balance) {
   const std::shared_ptr<const EndpointMembers> members = shared_endpoints_.members();
@@ -182,9 +195,11 @@ const RouteState* Generation::route_to(int route, const EndpointConfig& destinat
   const std::string shared = authority + (destination.credentials != nullptr ? " tls" : "");
   // One key at two destinations is two keys.
   made->route.idempotency.name_space += " " + authority;
+  const bool chosen = is_clients_choice(general.cluster->config(), destination.endpoint);
+  net::Resolver* const apart = chosen ? services_.clients_names : nullptr;
   made->cluster = std::make_unique<Cluster>(
       made->upstream, services_, services_.upstreams.destination(made->upstream, shared, now),
-      nullptr);
+      apart != nullptr ? *apart : services_.resolver);
   made->cluster->shared().count_window(made->route.retry.budget.window);
   made->state.config = &made->route;
   made->state.cluster = made->cluster.get();

@@ -1,5 +1,6 @@
 // Host names of upstreams, against a DNS server of the test's own: the whole program moves into
 // network and mount namespaces in which that one is asked.
+#include <deque>
 #include <set>
 
 #include "tests/support/keyed_setup.h"
@@ -105,6 +106,35 @@ TEST_CASE("a name server that hangs: a dns_timeout in time, and nothing else is 
   const Stopwatch stopwatch;
   CHECK(holdfast.stop() == 0);
   CHECK(stopwatch.elapsed() < 15s);
+}
+
+TEST_CASE("slow names that clients ask a forward proxy for do not hold up a configured one") {
+  if (no_machine()) return;
+  NameServer names;
+  names.answer("good.test", {"127.0.0.1"});
+  const ScriptedUpstream app(reply(200, "found"));
+  const std::string proxy = "127.0.0.1:" + std::to_string(free_port());
+  const std::string good = "http://good.test:" + port_of(app) + "/";
+  const Holdfast holdfast("[[listener]]\nname = \"proxy\"\nlisten = \"" + proxy +
+                          "\"\nmode = \"forward\"\nallow = [\"good.test:" + port_of(app) +
+                          "\"]\n[upstream.slow]\nendpoints = [\"http://*.slow.test\"]\n" +
+                          "[[route]]\nmatch = { host = \"*.slow.test\" }\nupstream = \"slow\"\n" +
+                          "retry = { attempts = 1 }\ntimeout = { connect = \"60s\" }\n");
+  // More than there are threads for look-ups.
+  std::deque<RawClient> clients;
+  const auto host = [](int i) { return "n" + std::to_string(i) + ".slow.test"; };
+  for (int i = 0; i < 20; ++i) {
+    names.hang(host(i));
+    clients.emplace_back(proxy).send("GET http://" + host(i) + "/ HTTP/1.1\r\nHost: a\r\n\r\n");
+  }
+  const auto asked = [&] {
+    int count = 0;
+    for (int i = 0; i < 20; ++i) count += names.questions(host(i)) > 0 ? 1 : 0;
+    return count;
+  };
+  CHECK(eventually([&] { return asked() == 8; }));
+  CHECK(fetch(proxy, good).body == "found");
+  CHECK(asked() == 8);
 }
 
 TEST_CASE("it starts while no name can be looked up, and serves as soon as one can") {

@@ -7,6 +7,10 @@
 // look-ups at one time; one thread is there from the start, each other is started when all are
 // busy, and if the machine refuses it the name stands in line. Names in line that nobody waits for
 // are not asked about. The destructor does not wait for look-ups that are under way.
+//
+// Names that clients choose (Wish::of_client) may all be slow: half of the threads is the most that
+// they hold, however long, and configured names go before them. Of theirs max_in_line stand in
+// line; more are refused at once. A configured name that a client has asked for is not held back.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +32,10 @@ class NameService {
   using Answer = Result<std::vector<Address>, std::string>;
   using Ask = std::function<Answer(const std::string& host)>;
 
+  enum class Wish : std::uint8_t { configured, of_client };
+
   static constexpr std::size_t default_threads = 16;
+  static constexpr std::size_t max_in_line = 256;
 
   /// `ask` blocks. It may still run, on a thread of its own, after the destructor.
   explicit NameService(std::size_t max_threads = default_threads, Ask ask = ask_system);
@@ -39,9 +46,10 @@ class NameService {
   /// One who waits for a name.
   class Asker {
    public:
-    /// `answered` is called at most once, on a look-up's thread and with a lock held: it must only
-    /// post to a loop. Not called any more once the destructor has returned.
-    Asker(NameService& names, std::string_view host,
+    /// `answered` is called at most once, on a look-up's thread or, for a refusal, on this one, and
+    /// with a lock held: it must only post to a loop. Not called any more once the destructor has
+    /// returned.
+    Asker(NameService& names, std::string_view host, Wish wish,
           std::function<void(std::shared_ptr<const Answer>)> answered);
     ~Asker();
     Asker(const Asker&) = delete;
@@ -51,6 +59,7 @@ class NameService {
     friend class NameService;
     NameService& names_;
     const std::string host_;
+    const Wish wish_;
     std::function<void(std::shared_ptr<const Answer>)> answered_;
   };
 

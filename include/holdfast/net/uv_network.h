@@ -35,14 +35,32 @@ class UvNetwork final : public Connector, public Resolver {
   runtime::Task<Result<std::vector<Address>>> resolve(std::string_view host, std::uint16_t port,
                                                       TimePoint deadline) override;
 
+  /// For names that clients choose (NameService::Wish::of_client): fails with dns_error also where
+  /// too many of these are being looked up.
+  Resolver& clients_names() { return clients_names_; }
+
   runtime::EventLoop& loop() { return loop_; }
 
  private:
   friend class UvStream;
   static constexpr std::size_t read_buffer_bytes = 64 * 1024;
 
+  class ClientsNames final : public Resolver {
+   public:
+    explicit ClientsNames(UvNetwork& network) : network_(network) {}
+    runtime::Task<Result<std::vector<Address>>> resolve(std::string_view host, std::uint16_t port,
+                                                        TimePoint deadline) override;
+
+   private:
+    UvNetwork& network_;
+  };
+
+  runtime::Task<Result<std::vector<Address>>> look_up(std::string_view host, std::uint16_t port,
+                                                      TimePoint deadline, NameService::Wish wish);
+
   runtime::EventLoop& loop_;
   std::shared_ptr<NameService> names_;
+  ClientsNames clients_names_{*this};
   std::unique_ptr<char[]> read_buffer_;  // what every stream of the loop reads into
 };
 

@@ -41,6 +41,8 @@ struct Services {
   std::string scratch;
   /// Of keyed requests; nullptr where no route keeps records.
   Executions* executions = nullptr;
+  /// For names that clients choose; nullptr: `resolver`.
+  net::Resolver* clients_names = nullptr;
 };
 
 class Cluster {
@@ -48,7 +50,7 @@ class Cluster {
   Cluster(const UpstreamConfig& config, Services& services, const Cluster* previous);
   /// One of the destinations of a dynamic upstream, or one of a tunnel.
   Cluster(const UpstreamConfig& config, Services& services, std::shared_ptr<SharedUpstream> shared,
-          const Cluster* previous);
+          net::Resolver& resolver, const Cluster* previous = nullptr);
 
   /// The endpoint for an attempt, rather one that is not among `tried`; nullptr: none is in
   /// service. Who goes on speaking of it, once others may have run, holds a PoolPin. `key` is of

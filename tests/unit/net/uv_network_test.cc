@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -255,6 +257,36 @@ TEST_CASE("a deadline before the answer is a timeout") {
   Resolved resolved = task.take();
   REQUIRE_FALSE(resolved);
   CHECK(resolved.error().type == ErrorType::dns_timeout);
+}
+
+TEST_CASE("a client's name is refused where too many are looked up, and a configured one is not") {
+  LoopFixture f;
+  std::promise<void> begun, end;
+  const auto ask = [&begun, ended = end.get_future().share()](const std::string& host) {
+    if (host == "0") begun.set_value();
+    if (host != "configured") ended.wait();
+    return NameService::Answer(std::vector<Address>{*Address::from_ip("10.0.0.1", 0)});
+  };
+  UvNetwork network(f.loop, std::make_shared<NameService>(2, ask));
+  std::deque<std::string> hosts;
+  std::vector<Task<Resolved>> slow;
+  for (std::size_t i = 0; i <= NameService::max_in_line; ++i) {
+    hosts.push_back(std::to_string(i));
+    slow.push_back(network.clients_names().resolve(hosts.back(), 80, never));
+    slow.back().start();
+    if (i == 0) begun.get_future().wait();
+  }
+  const TimePoint deadline = f.in(std::chrono::seconds(5));
+  Task<Resolved> more = network.clients_names().resolve("more", 80, deadline);
+  f.run(more);
+  const Resolved refused = more.take();
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().type == ErrorType::dns_error);
+  CHECK(refused.error().detail == "more: too many names that clients ask for are being looked up");
+  Task<Resolved> configured = network.resolve("configured", 80, deadline);
+  f.run(configured);
+  CHECK(configured.take());
+  end.set_value();
 }
 
 TEST_CASE("look-ups are cancelled while they stand in line, run, or have answered") {

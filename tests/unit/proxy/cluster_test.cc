@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "holdfast/proxy/destination.h"
 #include "tests/support/proxy_fixture.h"
 
 namespace holdfast::test {
@@ -175,6 +176,38 @@ TEST_CASE("routes know their clusters; a fallback knows its own") {
   CHECK(route.fallback_clusters[1]->config().name == "backup");
   CHECK(generation->route(1).cluster == nullptr);
   CHECK(generation->route(0).slot != generation->route(1).slot);
+}
+
+// -- destinations
+
+/// An upstream of every host under .internal, and of two that it names.
+Config wildcard() {
+  Config config = one_upstream({"http://named.internal:80"});
+  for (const std::string url : {"http://*.internal:80", "http://10.0.0.1:80"}) {
+    const auto endpoint = net::Endpoint::parse_pattern(url);
+    REQUIRE(endpoint);
+    config.upstreams["api"].endpoints.push_back({*endpoint, url, 1});
+  }
+  config.upstreams["api"].dynamic = true;
+  return config;
+}
+
+const proxy::RouteState* route_to(Generation& generation, const std::string& authority) {
+  const auto place = proxy::destination_of(generation.route(0).cluster->config(), authority, false);
+  REQUIRE(place);
+  return generation.route_to(0, *place, false);
+}
+
+TEST_CASE("names that clients choose are looked up apart from those that the file has") {
+  ClusterFixture fixture;
+  FakeNetwork of_clients{fixture.world};
+  fixture.services.clients_names = &of_clients;
+  auto generation = fixture.generation(wildcard());
+  for (const std::string host : {"chosen.internal", "named.internal"}) {
+    route_to(*generation, host + ":80")->cluster->pick({}, fixture.world.rng());
+  }
+  CHECK(of_clients.look_ups == std::vector<std::string>{"chosen.internal"});
+  CHECK(fixture.network.look_ups == std::vector<std::string>{"named.internal"});
 }
 
 }  // namespace
