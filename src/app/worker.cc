@@ -97,17 +97,18 @@ class Worker::Loop {
   void admit_waiting();
 
  private:
-  struct ListenerState {
-    std::string name;
+  /// What a connection comes in by.
+  struct Door {
+    const std::string* listener;  // its name, in listener_names_
     std::shared_ptr<net::TlsServerCredentials> tls;
   };
   struct Waiting {
     std::unique_ptr<net::Stream> stream;
-    const ListenerState& listener;
+    Door door;
   };
 
-  void accept(std::unique_ptr<net::Stream> stream, const ListenerState& listener);
-  void serve(std::unique_ptr<net::Stream> stream, const ListenerState& listener);
+  void accept(std::unique_ptr<net::Stream> stream, const Door& door);
+  void serve(std::unique_ptr<net::Stream> stream, const Door& door);
   void connection_closed();
   void close_idle_soon();
   void open_store(store::StoreBackend& backend);
@@ -125,9 +126,9 @@ class Worker::Loop {
   // By a listener's identity and what it asks of clients, for good: connections outlive their
   // listener, and a reload may give it another name, or another certificate. But where it asks for
   // more than before, those that came in before stay with what they came by.
-  std::map<std::string, ListenerState> listener_states_;
-  std::map<std::string, ListenerState*> current_states_;  // by identity
-  std::map<std::string, std::unique_ptr<net::UvListener>> listeners_;
+  std::map<std::string, std::string> listener_names_;
+  std::map<std::string, std::unique_ptr<net::UvListener>> listeners_;  // by identity
+  std::map<std::string, Door> doors_;                                  // of listeners_
   std::deque<Waiting> waiting_;  // accepted while another worker took the last place
   proxy::ConnectionSet connections_;
   AccessLog& log_;
@@ -144,9 +145,9 @@ void Worker::Loop::update(const WorkerUpdate& update) {
   proxy_.adopt(update.published);
   std::map<std::string, std::unique_ptr<net::UvListener>> next;
   for (const WorkerListener& wanted : update.listeners) {
-    ListenerState& state = listener_states_[wanted.text + std::string(asked_of_clients(wanted))];
-    state = {wanted.name, wanted.tls};
-    current_states_[wanted.text] = &state;
+    std::string& name = listener_names_[wanted.text + std::string(asked_of_clients(wanted))];
+    name = wanted.name;
+    doors_[wanted.text] = {&name, wanted.tls};
     if (wanted.descriptor < 0) {
       auto kept = listeners_.extract(wanted.text);
       HOLDFAST_ASSERT(!kept.empty());
@@ -154,34 +155,35 @@ void Worker::Loop::update(const WorkerUpdate& update) {
       continue;
     }
     const auto on_accept = [this, text = wanted.text](std::unique_ptr<net::Stream> stream) {
-      accept(std::move(stream), *current_states_.at(text));
+      accept(std::move(stream), doors_.at(text));
     };
     next.emplace(wanted.text,
                  std::make_unique<net::UvListener>(network_, wanted.descriptor, on_accept));
   }
   for (auto& [text, listener] : listeners_) listener->close_after_queue();
   listeners_ = std::move(next);
+  std::erase_if(doors_, [this](const auto& door) { return !listeners_.contains(door.first); });
 }
 
-void Worker::Loop::accept(std::unique_ptr<net::Stream> stream, const ListenerState& listener) {
+void Worker::Loop::accept(std::unique_ptr<net::Stream> stream, const Door& door) {
   if (waiting_.empty() && gate_.enter()) {
-    serve(std::move(stream), listener);
+    serve(std::move(stream), door);
     return;
   }
-  waiting_.push_back({std::move(stream), listener});
+  waiting_.push_back({std::move(stream), door});
   for (auto& [text, open] : listeners_) open->pause();
 }
 
-void Worker::Loop::serve(std::unique_ptr<net::Stream> stream, const ListenerState& listener) {
-  net::TlsSession tls = listener.tls ? listener.tls->current()->session() : nullptr;
-  connections_.serve(std::move(stream), listener.name, std::move(tls));
+void Worker::Loop::serve(std::unique_ptr<net::Stream> stream, const Door& door) {
+  net::TlsSession tls = door.tls ? door.tls->current()->session() : nullptr;
+  connections_.serve(std::move(stream), *door.listener, std::move(tls));
 }
 
 void Worker::Loop::admit_waiting() {
   while (!waiting_.empty() && gate_.enter()) {
     Waiting first = std::move(waiting_.front());
     waiting_.pop_front();
-    serve(std::move(first.stream), first.listener);
+    serve(std::move(first.stream), first.door);
   }
   if (draining_) return close_idle_soon();
   if (!waiting_.empty()) return;
