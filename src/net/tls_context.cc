@@ -5,6 +5,7 @@
 #include <openssl/x509v3.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <ctime>
 #include <system_error>
 #include <utility>
@@ -29,6 +30,20 @@ Done trust(SSL_CTX* context, const std::string& file) {
     return {};
   }
   return done_or_why(SSL_CTX_load_verify_file(context, file.c_str()) == 1, "ca", file);
+}
+
+/// Where OpenSSL finds the system's authorities.
+std::string system_place(const char* variable, const char* usual) {
+  const char* chosen = ::secure_getenv(variable);
+  return chosen != nullptr ? chosen : usual;
+}
+
+TlsFiles files_of(const TlsClientOptions& options) {
+  if (!options.verify) return TlsFiles({options.cert, options.key});
+  if (!options.ca.empty()) return TlsFiles({options.ca, options.cert, options.key});
+  return TlsFiles({system_place(X509_get_default_cert_file_env(), X509_get_default_cert_file()),
+                   system_place(X509_get_default_cert_dir_env(), X509_get_default_cert_dir()),
+                   options.cert, options.key});
 }
 
 /// Instead of OpenSSL's own, which asks at the terminal.
@@ -102,7 +117,7 @@ TlsClientContext::TlsClientContext(Handle handle, TlsFiles files, const TlsClien
 
 TlsClientContext::Made TlsClientContext::make(const TlsClientOptions& options,
                                               std::string_view protocol) {
-  TlsFiles files({options.ca, options.cert, options.key});
+  TlsFiles files = files_of(options);
   ERR_clear_error();
   Handle handle(SSL_CTX_new(TLS_client_method()));
   HOLDFAST_ASSERT(handle != nullptr);

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <openssl/ssl.h>
 
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,21 @@ TEST_CASE("a file that cannot be used is named, with its key and the reason") {
 
 TEST_CASE("without verification no authority is read") {
   CHECK(error_of({"/nowhere.pem", "", false, "", ""}).empty());
+}
+
+TEST_CASE("the system's authorities count among the files, where they are the ones trusted") {
+  const Authority authority;
+  const testing::TemporaryFolder folder;
+  const std::string system = folder.write("system.pem", testing::file_text(authority.ca_file()));
+  REQUIRE(::setenv("SSL_CERT_FILE", system.c_str(), 1) == 0);
+  const auto trusting = TlsClientContext::make({});
+  const auto careless = TlsClientContext::make({"", "", false, "", ""});
+  REQUIRE((trusting && careless));
+  CHECK_FALSE((*trusting)->files_changed());
+  folder.write("system.pem", testing::file_text(Authority("another").ca_file()));
+  CHECK((*trusting)->files_changed());
+  CHECK_FALSE((*careless)->files_changed());
+  REQUIRE(::unsetenv("SSL_CERT_FILE") == 0);
 }
 
 TEST_CASE("a session outlives its context") {
