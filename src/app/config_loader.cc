@@ -73,9 +73,11 @@ Node policies_of(const Node* table) {
 /// Loads one document. The steps run in the order in which they stand.
 class Loader {
  public:
-  Loader(const std::string& path, const Node& root, Diagnostics& diagnostics)
+  Loader(const std::string& path, const Node& root, Diagnostics& diagnostics,
+         const proxy::Config* in_use)
       : root_(root), diagnostics_(diagnostics), config_(std::make_shared<proxy::Config>()) {
     context_.folder = std::filesystem::path(path).parent_path();
+    context_.tls = TlsContexts(in_use);
   }
 
   /// REQUIRES: the result is used only if the diagnostics have no errors.
@@ -146,8 +148,7 @@ class Loader {
   }
 
   void add_listener(Reader& keys) {
-    proxy::ListenerConfig listener =
-        read_listener(keys, config_->listeners.size() + 1, context_.folder);
+    proxy::ListenerConfig listener = read_listener(keys, config_->listeners.size() + 1, context_);
     const Place place = place_of_name(keys.node());
     if (!context_.listeners.insert(listener.name).second) {
       diagnostics_.error(place,
@@ -465,25 +466,27 @@ std::string pointer_step(std::string_view name) {
 }
 
 Result<LoadedConfig, ConfigFailure> load_config(const std::string& path,
-                                                const Environment& environment) {
+                                                const Environment& environment,
+                                                const proxy::Config* in_use) {
   const auto document = read_regular_file(path, max_config_bytes);
   if (!document) {
     return unexpected(
         failure(path, "", {{{}, "cannot read the configuration: " + document.error(), ""}}));
   }
-  return load_document(path, *document, environment);
+  return load_document(path, *document, environment, in_use);
 }
 
 Result<LoadedConfig, ConfigFailure> load_document(const std::string& path,
                                                   std::string_view document,
-                                                  const Environment& environment) {
+                                                  const Environment& environment,
+                                                  const proxy::Config* in_use) {
   auto root = parse_toml(document);
   if (!root) {
     return unexpected(failure(path, document, {{root.error().place, root.error().message, ""}}));
   }
   Diagnostics diagnostics;
   expand_strings(*root, environment, diagnostics);
-  LoadedConfig loaded = Loader(path, *root, diagnostics).load();
+  LoadedConfig loaded = Loader(path, *root, diagnostics, in_use).load();
   if (diagnostics.has_errors()) return unexpected(failure(path, document, diagnostics.errors()));
   loaded.warnings = render(path, document, "warning", diagnostics.warnings());
   return loaded;

@@ -120,9 +120,11 @@ void read_upstream_tls(Reader& keys, proxy::UpstreamConfig& upstream, LoadContex
   std::shared_ptr<net::TlsClientCredentials> credentials;
   keys.table("tls", [&](Reader& table) {
     read_client_tls(table, upstream.tls, context.folder);
-    if (used) credentials = context.credentials.find(upstream.tls, &table);
+    if (used) credentials = upstream_credentials(upstream.tls, &table, context.tls);
   });
-  if (used && !keys.has("tls")) credentials = context.credentials.find(upstream.tls, nullptr);
+  if (used && !keys.has("tls")) {
+    credentials = upstream_credentials(upstream.tls, nullptr, context.tls);
+  }
   const Entry* tls = keys.find("tls");
   if (tls != nullptr && !used && !upstream.endpoints.empty()) {
     keys.error(tls->place, R"("tls" is only for endpoints that begin with https://)");
@@ -202,14 +204,14 @@ void read_admin(Reader& keys, proxy::AdminConfig& admin) {
   for (std::string& host : admin.hosts) host = to_lower(proxy::host_of(host));
 }
 
-proxy::ListenerConfig read_listener(Reader& keys, std::size_t number,
-                                    const std::filesystem::path& folder) {
+proxy::ListenerConfig read_listener(Reader& keys, std::size_t number, LoadContext& context) {
   proxy::ListenerConfig listener;
   listener.name = fmt::format("listener-{}", number);
   listener.listen = *net::ListenAddress::parse(default_listen);
   keys.text("name", listener.name, name_rule);
   read_listen(keys, listener.listen);
-  keys.table("tls", [&](Reader& tls) { read_server_tls(tls, listener, folder); });
+  keys.table("tls",
+             [&](Reader& table) { read_server_tls(table, listener, context.folder, context.tls); });
   read_mode(keys, listener);
   return listener;
 }

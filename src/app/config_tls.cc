@@ -30,8 +30,16 @@ bool is_pair(const net::TlsClientOptions& tls) {
 
 }  // namespace
 
+TlsContexts::TlsContexts(const proxy::Config* in_use) {
+  if (in_use == nullptr) return;
+  for (const auto& listener : in_use->listeners) of_listeners.add(listener.credentials);
+  for (const auto& [name, upstream] : in_use->upstreams) {
+    for (const auto& endpoint : upstream.endpoints) of_upstreams.add(endpoint.credentials);
+  }
+}
+
 void read_server_tls(Reader& keys, proxy::ListenerConfig& listener,
-                     const std::filesystem::path& folder) {
+                     const std::filesystem::path& folder, TlsContexts& contexts) {
   net::TlsServerOptions& tls = listener.tls.emplace();
   server_tls_keys(keys, tls);
   if (!keys.has("cert") || !keys.has("key")) {
@@ -40,9 +48,9 @@ void read_server_tls(Reader& keys, proxy::ListenerConfig& listener,
   }
   for (std::string* file : {&tls.cert, &tls.key, &tls.client_ca}) make_absolute(*file, folder);
   if (tls.cert.empty() || tls.key.empty()) return;  // reported already
-  auto made = net::TlsServerContext::make(tls);
-  if (!made) return report(keys, made.error());
-  listener.credentials = std::make_shared<net::TlsServerCredentials>(std::move(*made));
+  auto found = contexts.of_listeners.find(tls, [&] { return net::TlsServerContext::make(tls); });
+  if (!found) return report(keys, found.error());
+  listener.credentials = std::move(*found);
 }
 
 void read_client_tls(Reader& keys, net::TlsClientOptions& tls,
@@ -62,19 +70,16 @@ void check_tls_files(Reader& keys, const net::TlsClientOptions& tls) {
   if (!made) report(keys, made.error());
 }
 
-std::shared_ptr<net::TlsClientCredentials> UpstreamCredentials::find(
-    const net::TlsClientOptions& tls, Reader* table) {
-  for (const auto& made : made_) {
-    if (made->current()->options() == tls) return made;
-  }
+std::shared_ptr<net::TlsClientCredentials> upstream_credentials(const net::TlsClientOptions& tls,
+                                                                Reader* table,
+                                                                TlsContexts& contexts) {
   if (!is_pair(tls)) return nullptr;  // reported already
-  auto context = net::TlsClientContext::make(tls, proxy::upstream_protocol);
-  if (!context) {
-    HOLDFAST_ASSERT(table != nullptr);
-    report(*table, context.error());
-    return nullptr;
-  }
-  return made_.emplace_back(std::make_shared<net::TlsClientCredentials>(std::move(*context)));
+  auto found = contexts.of_upstreams.find(
+      tls, [&] { return net::TlsClientContext::make(tls, proxy::upstream_protocol); });
+  if (found) return std::move(*found);
+  HOLDFAST_ASSERT(table != nullptr);
+  report(*table, found.error());
+  return nullptr;
 }
 
 }  // namespace holdfast::app

@@ -399,7 +399,7 @@ void Server::reload() {
   loop_.run_blocking(
       [this, candidate, listening, has_store = backend_ != nullptr, before = loaded_.config] {
         Result<LoadedConfig, ConfigFailure> loaded =
-            load_config(options_.config_path, process_environment());
+            load_config(options_.config_path, process_environment(), before.get());
         if (!loaded) {
           candidate->failure = loaded.error().first_place();
           return;

@@ -129,6 +129,17 @@ TEST_CASE("HTTP/1 is the one protocol of ALPN, and a session can be taken up aga
   CHECK(contains(bench.s_client("-tls1_2 -cipher AES128-SHA"), "handshake failure"));
 }
 
+TEST_CASE("a reload that leaves the certificate alone ends no session") {
+  Bench bench;
+  const TemporaryFolder folder;
+  const std::string file = folder.path() + "/session";
+  const std::string ask = "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n";
+  CHECK(contains(bench.s_client("-sess_out " + file, ask), "New, TLSv1."));
+  bench.holdfast->signal(SIGHUP);
+  REQUIRE(bench.holdfast->wait_for_log("configuration reloaded"));
+  CHECK(contains(bench.s_client("-sess_in " + file, ask), "Reused, TLSv1."));
+}
+
 TEST_CASE("Python and Node speak to it") {
   Bench bench;
   const std::string python =

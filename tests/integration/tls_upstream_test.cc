@@ -374,6 +374,19 @@ TEST_CASE("a keyed request over TLS runs once, on a connection of its own") {
 
 // -- changes while it runs
 
+TEST_CASE("a reload that leaves the upstream's tls alone ends no session") {
+  ScriptedUpstream app(reply(200));
+  TlsFront front(app.address(), good());
+  Setup setup = once(front.url());
+  setup.upstream += "pool = { max_requests = 1 }\n";
+  Holdfast holdfast(setup);
+  CHECK(holdfast.get("/").status == 200);
+  CHECK(holdfast.reload(setup));
+  CHECK(holdfast.get("/").status == 200);
+  CHECK(front.handshakes() == 2);
+  CHECK(front.resumed() == 1);
+}
+
 TEST_CASE("connections that were made under other rules serve no request under new ones") {
   const Authority other("another authority");
   ScriptedUpstream app(reply(200));

@@ -56,13 +56,17 @@ class ConfigFailure {
   std::string first_;
 };
 
+/// `in_use`: what a reload replaces. Contexts of TLS whose options and files are as before stay, and
+/// the sessions with them.
 Result<LoadedConfig, ConfigFailure> load_config(const std::string& path,
-                                                const Environment& environment);
+                                                const Environment& environment,
+                                                const proxy::Config* in_use = nullptr);
 
 /// load_config for a document that has been read; `path` is for messages and relative paths.
 Result<LoadedConfig, ConfigFailure> load_document(const std::string& path,
                                                   std::string_view document,
-                                                  const Environment& environment);
+                                                  const Environment& environment,
+                                                  const proxy::Config* in_use = nullptr);
 
 /// Escapes one step of a JSON pointer (RFC 6901).
 std::string pointer_step(std::string_view name);

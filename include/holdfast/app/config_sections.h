@@ -27,13 +27,12 @@ struct LoadContext {
   std::set<std::string, std::less<>> used_upstreams;
   /// A file that several routes inherit is read once.
   std::map<std::string, Result<std::string, std::string>> body_files;
-  UpstreamCredentials credentials;
+  TlsContexts tls{nullptr};
 };
 
 void read_admin(Reader& keys, proxy::AdminConfig& admin);
-/// `number` counts from 1; relative files start at `folder`.
-proxy::ListenerConfig read_listener(Reader& keys, std::size_t number,
-                                    const std::filesystem::path& folder);
+/// `number` counts from 1.
+proxy::ListenerConfig read_listener(Reader& keys, std::size_t number, LoadContext& context);
 proxy::UpstreamConfig read_upstream(Reader& keys, const std::string& name, LoadContext& context);
 
 // Rules that several tables share.

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
+#include <memory>
 #include <string>
 
 #include "holdfast/app/config_effective.h"
@@ -80,6 +81,40 @@ TEST_CASE("upstreams with the same options share a context, in one load") {
   CHECK(credentials(first, "a") != credentials(first, "c"));
   CHECK(credentials(first, "a")->current()->options().ca == authority.ca_file());
   CHECK(credentials(load(document).config, "a") != credentials(first, "a"));
+}
+
+TEST_CASE("a reload keeps the contexts whose options and files are as before") {
+  const testing::Authority authority;
+  const testing::Certificate identity = authority.issue();
+  const testing::TemporaryFolder folder;
+  const std::string ca = folder.write("ca.pem", testing::file_text(authority.ca_file()));
+  const std::string listeners = "[[listener]]\ntls = { cert = \"" + identity.cert_file() +
+                                "\", key = \"" + identity.key_file() + "\" }\n";
+  const std::string document = listeners + upstream("a", https, "tls = { ca = \"" + ca + "\" }\n");
+  const auto reload = [](const std::string& text, const std::shared_ptr<const proxy::Config>& old) {
+    auto loaded = load_document("f.toml", text, {}, old.get());
+    REQUIRE(loaded);
+    return loaded->config;
+  };
+  const auto of_upstream = [](const auto& config) {
+    return config->upstreams.at("a").endpoints[0].credentials;
+  };
+  const auto of_listener = [](const auto& config) { return config->listeners[0].credentials; };
+  const auto first = load(document).config;
+
+  const auto same = reload(document, first);
+  CHECK(of_upstream(same) == of_upstream(first));
+  CHECK(of_listener(same) == of_listener(first));
+
+  const auto careless =
+      reload(listeners + upstream("a", https, "tls = { verify = false }\n"), same);
+  CHECK(of_upstream(careless) != of_upstream(first));
+  CHECK(of_listener(careless) == of_listener(first));
+
+  folder.write("ca.pem", testing::file_text(testing::Authority("another").ca_file()));
+  const auto changed = reload(document, first);
+  CHECK(of_upstream(changed) != of_upstream(first));
+  CHECK(of_listener(changed) == of_listener(first));
 }
 
 TEST_CASE("what is wrong with the tls of an upstream is told at its place") {
