@@ -20,7 +20,8 @@ void Certificates::keep(std::string kind, std::string owner,
   kept_.push_back({std::move(kind), std::move(owner), renew, end});
 }
 
-void Certificates::use(const proxy::Config& config) {
+void Certificates::use(const proxy::Config& config,
+                       const std::shared_ptr<net::TlsClientCredentials>& store) {
   ++generation_;
   kept_.clear();
   for (const proxy::ListenerConfig& listener : config.listeners) {
@@ -32,6 +33,7 @@ void Certificates::use(const proxy::Config& config) {
         upstream.endpoints, [](const auto& endpoint) { return endpoint.credentials != nullptr; });
     if (secure != upstream.endpoints.end()) keep("upstream", name, secure->credentials);
   }
+  if (store) keep("store", std::string(name(config.store.kind)), store);
 }
 
 runtime::Task<void> Certificates::watch() {

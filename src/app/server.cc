@@ -329,7 +329,8 @@ AdminSource Server::admin_source() {
 void Server::put_into_use(Candidate& candidate, Then then) {
   upstreams_.apply(*candidate.loaded.config, loop_.context().now());
   loop_.post([this] { health_.sync(); });  // of upstreams that have gone nobody tells
-  certificates_.use(*candidate.loaded.config);
+  certificates_.use(*candidate.loaded.config, backend_ ? backend_->credentials() : nullptr);
+  certificates_.look();  // the store's files may have changed since it was opened
   gate_.set_limit(candidate.loaded.config->server.max_connections);
   logger_.configure(candidate.loaded.config->log.level, candidate.loaded.config->log.format);
 

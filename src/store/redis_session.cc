@@ -116,17 +116,18 @@ Task<Server> greet(RedisConnection& connection, const RedisUrl& url, TimePoint d
 using Stream = Result<std::unique_ptr<net::Stream>>;
 
 Task<Stream> connect_to(const net::Address& address, const RedisUrl& url,
-                        const net::TlsClientContext* tls, runtime::Context& context,
+                        const net::TlsClientCredentials* tls, runtime::Context& context,
                         net::Connector& connector, TimePoint deadline) {
   Stream plain = co_await connector.connect(address, deadline);
   if (!plain || url.transport != RedisUrl::Transport::tls) co_return std::move(plain);
   HOLDFAST_ASSERT(tls != nullptr);
-  co_return co_await net::tls_connect(*plain, *tls, url.host, deadline, context);
+  const std::shared_ptr<const net::TlsClientContext> current = tls->current();
+  co_return co_await net::tls_connect(*plain, *current, url.host, deadline, context);
 }
 
 }  // namespace
 
-Task<Connected> connect_redis(const RedisUrl& url, const net::TlsClientContext* tls,
+Task<Connected> connect_redis(const RedisUrl& url, const net::TlsClientCredentials* tls,
                               runtime::Context& context, net::Connector& connector,
                               net::Resolver& resolver, TimePoint deadline) {
   Result<std::vector<net::Address>, StoreError> addresses =
@@ -189,7 +190,7 @@ Task<Result<RedisScripts, StoreError>> load_scripts(RedisConnection& connection,
   co_return std::move(scripts);
 }
 
-Task<Server> look_at_redis(const RedisUrl& url, const net::TlsClientContext* tls,
+Task<Server> look_at_redis(const RedisUrl& url, const net::TlsClientCredentials* tls,
                            runtime::Context& context, net::Connector& connector,
                            net::Resolver& resolver, TimePoint deadline) {
   Connected stream = co_await connect_redis(url, tls, context, connector, resolver, deadline);

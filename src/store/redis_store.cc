@@ -42,7 +42,7 @@ struct Settings {
   StoreOptions options;
   RedisUrl url;
   RedisTuning tuning;
-  std::unique_ptr<const net::TlsClientContext> tls;  // for a rediss URL
+  std::shared_ptr<net::TlsClientCredentials> tls;  // for a rediss URL
 
   bool waits_for_replicas() const { return options.wait_replicas > 0; }
   Duration time_allowed() const {
@@ -414,6 +414,7 @@ class RedisBackend final : public StoreBackend {
     return std::make_unique<RedisStore>(settings_, health_, context, connector, resolver);
   }
   StoreStats stats() override { return health_.stats(); }
+  std::shared_ptr<net::TlsClientCredentials> credentials() const override { return settings_.tls; }
   RedisHealth& health() { return health_; }
   const Settings& settings() const { return settings_; }
 
@@ -453,7 +454,7 @@ Result<std::unique_ptr<StoreBackend>, std::string> open_redis_backend(const Stor
   if (settings.url.transport == RedisUrl::Transport::tls) {
     auto tls = net::TlsClientContext::make(options.tls);
     if (!tls) return unexpected("store.tls: " + tls.error().text());
-    settings.tls = std::move(*tls);
+    settings.tls = std::make_shared<net::TlsClientCredentials>(std::move(*tls));
   }
   auto backend = std::make_unique<RedisBackend>(std::move(settings), logger);
   const Server server = look_now(backend->settings());

@@ -5,8 +5,7 @@
 // Contract: on the main loop's thread; files are read on a thread of libuv's pool. A file that is
 // replaced (by rename, by a symbolic link on the way to it) and one that is written to are seen
 // alike. What cannot be used, a key beside another's certificate for instance, changes nothing: the
-// old context stays, the log says why, once, and each look tries again. The system's authorities
-// are read with the configuration only.
+// old context stays, the log says why, once, and each look tries again.
 #pragma once
 
 #include <chrono>
@@ -25,11 +24,11 @@
 
 namespace holdfast::app {
 
-/// A listener's or an upstream's certificate, for its gauges.
+/// The certificate that a listener shows, or an upstream or the store is shown, for its gauges.
 struct CertificateState {
-  std::string kind;  // "listener" or "upstream"
+  std::string kind;  // "listener", "upstream" or "store"
   std::string owner;
-  std::optional<WallTime> end;  // nullopt: an upstream is shown none
+  std::optional<WallTime> end;  // nullopt: none is shown
   bool stale = false;           // its files hold something that cannot be used
 };
 
@@ -43,8 +42,11 @@ class Certificates {
   Certificates(const Certificates&) = delete;
   Certificates& operator=(const Certificates&) = delete;
 
-  /// From now on those of `config` are kept.
-  void use(const proxy::Config& config);
+  /// From now on those of `config` are kept, and what its store connects with (nullptr: it has no
+  /// TLS).
+  void use(const proxy::Config& config, const std::shared_ptr<net::TlsClientCredentials>& store);
+  /// Looks once: what has changed is in use soon.
+  void look();
   /// Looks again and again, for as long as it runs.
   runtime::Task<void> watch();
   std::vector<CertificateState> states() const;
@@ -63,7 +65,6 @@ class Certificates {
   void keep(std::string kind, std::string owner,
             const std::shared_ptr<net::TlsCredentials<Context>>& credentials);
 
-  void look();
   void tell(const std::vector<Renewal>& renewals);
 
   runtime::EventLoop& loop_;

@@ -11,7 +11,7 @@
 
 #include "holdfast/base/result.h"
 #include "holdfast/net/network.h"
-#include "holdfast/net/tls_context.h"
+#include "holdfast/net/tls_credentials.h"
 #include "holdfast/runtime/context.h"
 #include "holdfast/runtime/task.h"
 #include "holdfast/store/redis_connection.h"
@@ -29,7 +29,7 @@ struct RedisServer {
 /// The connected stream: name look-up, addresses in turn, TLS around it if the URL says so. The one
 /// place where a stream to a Redis is made. REQUIRES: `tls` for a rediss URL.
 runtime::Task<Result<std::unique_ptr<net::Stream>, StoreError>> connect_redis(
-    const RedisUrl& url, const net::TlsClientContext* tls, runtime::Context& context,
+    const RedisUrl& url, const net::TlsClientCredentials* tls, runtime::Context& context,
     net::Connector& connector, net::Resolver& resolver, TimePoint deadline);
 
 /// AUTH, SELECT, and what examine() asks.
@@ -45,7 +45,7 @@ runtime::Task<Result<RedisScripts, StoreError>> load_scripts(RedisConnection& co
 
 /// Connects, introduces itself, and hangs up.
 runtime::Task<Result<RedisServer, StoreError>> look_at_redis(
-    const RedisUrl& url, const net::TlsClientContext* tls, runtime::Context& context,
+    const RedisUrl& url, const net::TlsClientCredentials* tls, runtime::Context& context,
     net::Connector& connector, net::Resolver& resolver, TimePoint deadline);
 
 }  // namespace holdfast::store

@@ -25,6 +25,7 @@
 #include "holdfast/base/time.h"
 #include "holdfast/net/network.h"
 #include "holdfast/net/tls_context.h"
+#include "holdfast/net/tls_credentials.h"
 #include "holdfast/policy/idempotency.h"
 #include "holdfast/runtime/context.h"
 #include "holdfast/runtime/task.h"
@@ -99,6 +100,9 @@ class StoreBackend {
                                       net::Resolver& resolver) = 0;
   /// From any thread.
   virtual StoreStats stats() = 0;
+  /// What connections over TLS begin with, to be renewed when its files change; nullptr: there are
+  /// none.
+  virtual std::shared_ptr<net::TlsClientCredentials> credentials() const { return nullptr; }
 };
 
 /// Opens the store for the process. Fails when it can never work: a file that cannot be written or

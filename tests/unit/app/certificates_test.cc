@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,7 @@ struct Bench {
     config = load("[[listener]]\nname = \"main\"\ntls = { cert = \"" + folder.path() +
                   "/cert\", key = \"" + folder.path() + "/key\" }\n")
                  .config;
-    certificates.use(*config);
+    certificates.use(*config, nullptr);
     scope.spawn(certificates.watch());
   }
   ~Bench() { scope.cancel_all(); }
@@ -40,11 +41,11 @@ struct Bench {
   }
   CertificateState state() const { return certificates.states().front(); }
   /// Runs the loop until the files have been found good or bad, as awaited.
-  void run_until(bool stale, WallTime end) {
+  void run_until(bool stale, std::optional<WallTime> end) {
     scope.spawn(stop_when(stale, end));
     loop.run();
   }
-  runtime::Task<void> stop_when(bool stale, WallTime end) {
+  runtime::Task<void> stop_when(bool stale, std::optional<WallTime> end) {
     while (state().stale != stale || state().end != end) {
       const TimePoint soon = after(loop.context().now(), often);
       co_await runtime::sleep_until(loop.context().timers, soon);
@@ -82,14 +83,37 @@ TEST_CASE("what the files hold is used, unless it cannot be") {
   CHECK(credentials->current() != before);
 }
 
+TEST_CASE("what the store connects with is kept as well") {
+  const Authority authority;
+  const Certificate first = authority.issue({.last_day = 1});
+  Bench bench(first);
+  const TemporaryFolder folder;
+  const std::string ca = folder.write("ca", file_text(authority.ca_file()));
+  auto made = net::TlsClientContext::make({ca, "", true, "", ""});
+  REQUIRE(made);
+  const auto store = std::make_shared<net::TlsClientCredentials>(std::move(*made));
+  const auto before = store->current();
+  const auto config = load("[store]\nkind = \"redis\"\nurl = \"rediss://a.test\"\n").config;
+  bench.certificates.use(*config, store);
+  CHECK(bench.state().kind == "store");
+  CHECK(bench.state().owner == "redis");
+  CHECK_FALSE(bench.state().end);
+  folder.write("ca", "nothing of the kind");
+  bench.run_until(true, std::nullopt);
+  CHECK(store->current() == before);
+  folder.write("ca", file_text(Authority("another").ca_file()));
+  bench.run_until(false, std::nullopt);
+  CHECK(store->current() != before);
+}
+
 TEST_CASE("without TLS there is nothing to keep") {
   runtime::EventLoop loop;
   LogSink sink{::open("/dev/null", O_WRONLY)};
   Logger logger{sink, LogLevel::error, LogFormat::json};
   Certificates certificates(loop, logger);
-  certificates.use(*load(std::string(some_upstream)).config);
+  certificates.use(*load(std::string(some_upstream)).config, nullptr);
   CHECK(certificates.states().empty());
-  certificates.use(*load("[upstream.a]\nendpoints = [\"https://a.test\"]\n").config);
+  certificates.use(*load("[upstream.a]\nendpoints = [\"https://a.test\"]\n").config, nullptr);
   REQUIRE(certificates.states().size() == 1);
   CHECK(certificates.states().front().kind == "upstream");
   CHECK_FALSE(certificates.states().front().end);  // it is shown none

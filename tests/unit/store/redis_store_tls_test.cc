@@ -118,6 +118,24 @@ TEST_CASE("a Redis that asks for certificates takes ours, and tells who has none
   CHECK(RedisFixture(options).tell(fresh(Command::claim)) == "acquired");
 }
 
+TEST_CASE("a newer context counts from the next connect on") {
+  const testing::TemporaryFolder folder;
+  const std::string ca =
+      folder.write("ca.pem", testing::file_text(Authority("a stranger").ca_file()));
+  const TlsRedis redis;
+  StoreOptions options = redis.options();
+  options.tls.ca = ca;
+  RedisFixture fixture(options, {std::chrono::seconds(10), std::chrono::milliseconds(500)});
+  const Operation claim = fresh(Command::claim);
+  CHECK(fixture.tell(claim).starts_with("unavailable: "));
+  const auto credentials = fixture.backend().credentials();
+  REQUIRE(credentials != nullptr);
+  folder.write("ca.pem", testing::file_text(authority().ca_file()));
+  REQUIRE(credentials->current()->files_changed());
+  credentials->replace(*credentials->current()->read_again());
+  CHECK(fixture.eventually_tells(claim, "acquired"));
+}
+
 TEST_CASE("a certificate that is not the server's is refused, with the reason") {
   const std::string beginning =
       "unavailable: TLS handshake with 127.0.0.1: its certificate is refused: ";
