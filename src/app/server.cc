@@ -5,7 +5,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -14,10 +13,10 @@
 
 #include "holdfast/app/admin.h"
 #include "holdfast/app/admin_pages.h"
+#include "holdfast/app/candidate.h"
 #include "holdfast/app/certificates.h"
 #include "holdfast/app/config_effective.h"
 #include "holdfast/app/config_loader.h"
-#include "holdfast/app/config_reload.h"
 #include "holdfast/app/endpoint_log.h"
 #include "holdfast/app/machine.h"
 #include "holdfast/app/metrics.h"
@@ -45,52 +44,6 @@ const std::string admin_listener_name = "admin";
 /// What is cut at the end of a drain has this long, beside the store's own time, to be answered
 /// for.
 constexpr Duration cut_grace = std::chrono::milliseconds(200);
-
-/// What makes a listener the same over a reload: its address as written, and its name where the
-/// kernel chooses the port.
-std::string identity(const proxy::ListenerConfig& listener) {
-  const net::Address& address = listener.listen.address;
-  const bool any_port = !address.is_unix() && address.port() == 0;
-  return any_port ? listener.listen.text + " " + listener.name : listener.listen.text;
-}
-
-/// A configuration on its way into use: read, checked, its new sockets open.
-struct Candidate {
-  LoadedConfig loaded;
-  std::shared_ptr<const proxy::PublishedConfig> published;
-  std::map<std::string, net::ListenSockets> opened;  // by identity(): those not yet in use
-  std::unique_ptr<store::StoreBackend> backend;      // where it needs the first one
-  std::string failure;                               // "": all is well
-};
-
-/// Opens a socket for each worker and each listener that is not among `in_use`.
-void open_new_listeners(Candidate& candidate, const std::set<std::string>& in_use, int workers) {
-  for (const proxy::ListenerConfig& listener : candidate.loaded.config->listeners) {
-    const std::string text = identity(listener);
-    if (in_use.contains(text) || candidate.opened.contains(text)) continue;
-    Result<net::ListenSockets, std::string> sockets =
-        net::open_listen_sockets(listener.listen, workers);
-    if (!sockets) {
-      candidate.failure = "listener " + listener.name + ": " + sockets.error();
-      break;
-    }
-    candidate.opened.emplace(text, std::move(*sockets));
-  }
-  if (candidate.failure.empty()) return;
-  for (auto& [text, sockets] : candidate.opened) net::close_listen_sockets(sockets);
-  candidate.opened.clear();
-}
-
-/// A reload may bring the first route that keeps records.
-void open_store(Candidate& candidate, bool has_store, Logger& logger) {
-  if (has_store || !candidate.failure.empty() || !candidate.loaded.config->needs_store()) return;
-  auto opened = store::open_backend(candidate.loaded.config->store, logger);
-  if (opened) {
-    candidate.backend = std::move(*opened);
-  } else {
-    candidate.failure = "store: " + opened.error();
-  }
-}
 
 /// Threads beside the workers: those of both logs, the local store's, the four of libuv's pool, and
 /// the first that looks names up (more come if names are slow and the machine lends them).
@@ -252,15 +205,13 @@ bool Server::start() {
   loop_.run_blocking([] {}, [] {});
   if (!start_store()) return false;
 
-  Candidate candidate{
-      loaded_, std::make_shared<proxy::PublishedConfig>(loaded_.config), {}, {}, {}};
-  open_new_listeners(candidate, {}, worker_count_);
+  Candidate candidate = first_candidate(loaded_, worker_count_);
   if (!candidate.failure.empty()) {
     logger_.log(LogLevel::error, "cannot listen", {{"reason", candidate.failure}});
     return false;
   }
   if (!start_admin()) {
-    for (auto& [text, sockets] : candidate.opened) net::close_listen_sockets(sockets);
+    close_opened(candidate);
     return false;
   }
   const std::string replica = fmt::format("{:016x}", loop_.context().rng.next());
@@ -395,28 +346,10 @@ void Server::reload() {
   }
   reloading_ = true;
   auto candidate = std::make_shared<Candidate>();
-  std::set<std::string> listening;
-  for (const auto& [text, sockets] : in_use_) listening.insert(text);
-  loop_.run_blocking(
-      [this, candidate, listening, has_store = backend_ != nullptr, before = loaded_.config] {
-        Result<LoadedConfig, ConfigFailure> loaded =
-            load_config(options_.config_path, process_environment(), before.get());
-        if (!loaded) {
-          candidate->failure = loaded.error().first_place();
-          return;
-        }
-        candidate->loaded = std::move(*loaded);
-        const std::string fixed = unchangeable(*before, *candidate->loaded.config);
-        if (!fixed.empty()) {
-          candidate->failure = options_.config_path + ": " + fixed +
-                               " cannot change while holdfast runs; restart it";
-          return;
-        }
-        candidate->published = std::make_shared<proxy::PublishedConfig>(candidate->loaded.config);
-        open_new_listeners(*candidate, listening, worker_count_);
-        open_store(*candidate, has_store, logger_);
-      },
-      [this, candidate] { finish_reload(candidate); });
+  CandidateWish wish{options_.config_path, loaded_.config, {}, worker_count_, backend_ != nullptr};
+  for (const auto& [text, sockets] : in_use_) wish.listening.insert(text);
+  loop_.run_blocking([this, candidate, wish] { *candidate = next_candidate(wish, logger_); },
+                     [this, candidate] { finish_reload(candidate); });
 }
 
 void Server::loading_done() {
@@ -426,7 +359,7 @@ void Server::loading_done() {
 
 void Server::finish_reload(const std::shared_ptr<Candidate>& candidate) {
   if (draining_ || !candidate->failure.empty()) {
-    for (auto& [text, sockets] : candidate->opened) net::close_listen_sockets(sockets);
+    close_opened(*candidate);
     if (!candidate->failure.empty()) refuse_reload(candidate->failure);
     loading_done();
     return;
