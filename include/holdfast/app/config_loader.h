@@ -56,8 +56,8 @@ class ConfigFailure {
   std::string first_;
 };
 
-/// `in_use`: what a reload replaces. Contexts of TLS whose options and files are as before stay, and
-/// the sessions with them.
+/// `in_use`: what a reload replaces. Contexts of TLS whose options and files are as before stay,
+/// and the sessions with them.
 Result<LoadedConfig, ConfigFailure> load_config(const std::string& path,
                                                 const Environment& environment,
                                                 const proxy::Config* in_use = nullptr);
