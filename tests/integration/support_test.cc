@@ -51,6 +51,13 @@ TEST_CASE("a client never takes a cut or crooked response for a whole one") {
   CHECK(ask(send_and_reset("HTTP/1.1 200 OK\r\n\r\nuntil")).fault == Fault::reset);
 }
 
+TEST_CASE("nothing behind a CONNECT that was granted is its answer's") {
+  CHECK(ask(send_raw("HTTP/1.1 200 OK\r\n\r\ntunnelled"), "CONNECT").body.empty());
+  CHECK(ask(send_raw("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), "CONNECT").fault ==
+        Fault::malformed);
+  CHECK(ask(send_raw(response_text(403, "no")), "CONNECT").body == "no");
+}
+
 TEST_CASE("interim responses come before the final one") {
   const Response response =
       ask(send_raw("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + response_text(200, "x")));

@@ -220,7 +220,9 @@ Response read_response_head(WireReader& reader) {
 void read_response_body(WireReader& reader, Response& response, std::string_view request_method,
                         const BodySink& sink) {
   const bool chunked = is_chunked(response.headers);
-  if (request_method == "HEAD" || response.status == 204 || response.status == 304) {
+  if (request_method == "CONNECT" && response.status / 100 == 2) {  // what follows is the tunnel
+    if (chunked || response.headers.has("Content-Length")) malformed("a length of a tunnel");
+  } else if (request_method == "HEAD" || response.status == 204 || response.status == 304) {
     if (chunked && response.status == 204) malformed("Transfer-Encoding in a 204");
   } else if (chunked) {
     response.trailers = read_chunks(reader, sink);

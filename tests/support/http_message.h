@@ -102,7 +102,8 @@ void read_request_body(WireReader& reader, Request& request);
 
 /// The head of the final response, with the interim ones in `interim`.
 Response read_response_head(WireReader& reader);
-/// Hands the body to `sink` piece by piece and sets `complete` at its end. REQUIRES: no 101.
+/// Hands the body to `sink` piece by piece and sets `complete` at its end; that of a CONNECT has
+/// none where it was granted. REQUIRES: no 101.
 void read_response_body(WireReader& reader, Response& response, std::string_view request_method,
                         const BodySink& sink);
 
