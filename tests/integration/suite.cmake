@@ -9,6 +9,8 @@ foreach(source ${topics})
     add_dependencies(integration_${topic} holdfast)
   endif()
   holdfast_test_headers(integration_${topic})
+  target_compile_definitions(integration_${topic} PRIVATE
+    HOLDFAST_PEERS="${CMAKE_CURRENT_LIST_DIR}/peers")
   add_test(NAME integration.${topic} COMMAND integration_${topic})
   set_tests_properties(integration.${topic} PROPERTIES LABELS integration TIMEOUT 180)
 endforeach()
