@@ -213,6 +213,11 @@ DownstreamConnection::DownstreamConnection(std::unique_ptr<net::Stream> stream,
       body_(*stream_, parser_, context),
       transaction_(*this) {}
 
+DownstreamConnection::~DownstreamConnection() {
+  const bool whole = transaction_.finished() && !stream_->sending();
+  if (transaction_.answered() && !whole) stream_->abort();
+}
+
 /// Serves until the connection has ended, or the client is known to be gone.
 runtime::Task<void> DownstreamConnection::run() {
   runtime::Task<void> serving = serve();

@@ -496,6 +496,23 @@ TEST_SUITE("drain") {
     CHECK_FALSE(busy.read_response().complete);
   }
 
+  TEST_CASE("an answer that only its connection's end would end is not ended by the cut") {
+    Gate gate;
+    ScriptedUpstream app([&](Exchange& exchange) {
+      exchange.send("HTTP/1.1 200 OK\r\n\r\npart");
+      exchange.hold(gate);
+    });
+    Setup setup = simple(app);
+    setup.server = "drain_timeout = \"100ms\"";
+    Holdfast holdfast(setup);
+    RawClient busy = holdfast.client();
+    busy.send("GET / HTTP/1.0\r\n\r\n");
+    CHECK(busy.read_head().status == 200);
+    CHECK(busy.reader().read_exactly(4) == "part");
+    CHECK(holdfast.stop() == 0);
+    CHECK(busy.wait_for_close() == Fault::reset);
+  }
+
   TEST_CASE("a listener on a unix socket leaves no file behind") {
     const TemporaryFolder folder;
     const std::string path = folder.path() + "/l";

@@ -158,6 +158,8 @@ class DownstreamConnection {
                        Handler& handler, runtime::Context& context) = delete;
   DownstreamConnection(const DownstreamConnection&) = delete;
   DownstreamConnection& operator=(const DownstreamConnection&) = delete;
+  /// In the middle of an answer (the end of a drain) the close is a reset.
+  ~DownstreamConnection();
 
   runtime::Task<void> run();
 
