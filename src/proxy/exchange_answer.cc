@@ -33,8 +33,8 @@ BodyMode response_body_mode(const http::Framing& framing, int client_minor_versi
   }
 }
 
-/// The upstream's end of a tunnel. However the tunnel is cut (a client that goes takes the whole
-/// exchange with it), the upstream must not take that for the client's FIN.
+/// An end of a tunnel. However the tunnel is cut (a client that goes, or the end of a drain, takes
+/// the whole exchange with it), nobody must take that for the FIN of the other end.
 class ResetUnlessClean {
  public:
   explicit ResetUnlessClean(net::Stream& stream) : stream_(stream) {}
@@ -49,6 +49,20 @@ class ResetUnlessClean {
   net::Stream& stream_;
   bool clean_ = false;
 };
+
+/// What the log says of a tunnel that was cut. Nothing where the client was who failed.
+std::optional<ErrorType> error_of(TunnelEnd end) {
+  switch (end) {
+    case TunnelEnd::upstream_failed:
+      return ErrorType::connection_terminated;
+    case TunnelEnd::silent:
+      return ErrorType::connection_read_timeout;
+    case TunnelEnd::untaken:
+      return ErrorType::connection_write_timeout;
+    default:
+      return std::nullopt;
+  }
+}
 
 }  // namespace
 
@@ -196,16 +210,21 @@ runtime::Task<void> Exchange::tunnel(Attempt& attempt) {
   transaction_.close_after();
   net::Stream& client = transaction_.stream();
   net::Stream& upstream = attempt.lease->stream();
+  ResetUnlessClean client_end(client);
   ResetUnlessClean upstream_end(upstream);
   const bool ready = co_await transaction_.flush(limits.idle);
   if (!ready) {
+    if (!client.failure()) error_name_ = name(ErrorType::connection_write_timeout);
     transaction_.cut();
     co_return;
   }
-  const bool clean = co_await run_tunnel(client, upstream, limits, services_.context, tunnelled_);
-  if (clean) {
+  const TunnelEnd end =
+      co_await run_tunnel(client, upstream, limits, services_.context, tunnelled_);
+  if (end == TunnelEnd::both_ended) {
+    client_end.set_clean();
     upstream_end.set_clean();
   } else {
+    if (const auto error = error_of(end)) error_name_ = name(*error);
     transaction_.cut();
   }
 }

@@ -25,9 +25,12 @@ struct TunnelCounts {
   std::uint64_t to_client = 0;
 };
 
-/// True if both sides ended; false if it was cut (failure, silence, deadline).
-runtime::Task<bool> run_tunnel(net::Stream& client, net::Stream& upstream,
-                               const TunnelLimits& limits, runtime::Context& context,
-                               TunnelCounts& counts);
+/// How it ended: both sides did, or it was cut. Silent and untaken are idle or the deadline: nobody
+/// said anything, or what was said was not taken.
+enum class TunnelEnd : std::uint8_t { both_ended, client_failed, upstream_failed, silent, untaken };
+
+runtime::Task<TunnelEnd> run_tunnel(net::Stream& client, net::Stream& upstream,
+                                    const TunnelLimits& limits, runtime::Context& context,
+                                    TunnelCounts& counts);
 
 }  // namespace holdfast::proxy

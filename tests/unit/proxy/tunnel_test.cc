@@ -8,6 +8,7 @@ namespace holdfast::test {
 namespace {
 
 using namespace std::chrono_literals;
+using proxy::TunnelEnd;
 using runtime::Task;
 
 class TunnelFixture {
@@ -22,8 +23,12 @@ class TunnelFixture {
     CHECK(runtime::live_frames() == frames_before);
   }
   void settle() { world.settle(); }
-  /// -1 while it runs, else its result.
-  int result() { return running.done() ? (running.take() ? 1 : 0) : -1; }
+  bool runs() const { return !running.done(); }
+  /// REQUIRES: it does not run any more.
+  TunnelEnd end() {
+    REQUIRE(running.done());
+    return running.take();
+  }
 
   const std::size_t frames_before = runtime::live_frames();
   World world;
@@ -33,7 +38,7 @@ class TunnelFixture {
   Peer& upstream = *right.peer;
   proxy::TunnelLimits limits;
   proxy::TunnelCounts counts;
-  Task<bool> running;
+  Task<TunnelEnd> running;
 };
 
 TEST_CASE("bytes go both ways, and are counted") {
@@ -45,7 +50,7 @@ TEST_CASE("bytes go both ways, and are counted") {
   CHECK(fixture.client.received() == "and back");
   CHECK(fixture.counts.to_upstream == 6);
   CHECK(fixture.counts.to_client == 8);
-  CHECK(fixture.result() == -1);
+  CHECK(fixture.runs());
 }
 
 TEST_CASE("a FIN is passed on, and the other direction goes on until it ends too") {
@@ -62,10 +67,10 @@ TEST_CASE("a FIN is passed on, and the other direction goes on until it ends too
     second.send("still here");
     fixture.settle();
     CHECK(first.received() == "still here");
-    CHECK(fixture.result() == -1);
+    CHECK(fixture.runs());
     second.finish();
     fixture.settle();
-    CHECK(fixture.result() == 1);
+    CHECK(fixture.end() == TunnelEnd::both_ended);
   }
 }
 
@@ -74,7 +79,7 @@ TEST_CASE("a reset of either side ends both") {
     TunnelFixture fixture;
     (of_client ? fixture.client : fixture.upstream).reset();
     fixture.settle();
-    CHECK(fixture.result() == 0);
+    CHECK(fixture.end() == (of_client ? TunnelEnd::client_failed : TunnelEnd::upstream_failed));
   }
 }
 
@@ -86,9 +91,9 @@ TEST_CASE("only silence in both directions is silence") {
     fixture.settle();
   }
   fixture.world.pass(10s - Duration(1));
-  CHECK(fixture.result() == -1);
+  CHECK(fixture.runs());
   fixture.world.pass(Duration(1));
-  CHECK(fixture.result() == 0);
+  CHECK(fixture.end() == TunnelEnd::silent);
 }
 
 TEST_CASE("who takes little at a time is not silent; who takes nothing any more is") {
@@ -101,10 +106,10 @@ TEST_CASE("who takes little at a time is not silent; who takes nothing any more 
       fixture.world.pass(6s);
       reader.take_at_most(10);
     }
-    CHECK(fixture.result() == -1);
+    CHECK(fixture.runs());
     CHECK(reader.received().size() == 100);
     fixture.world.pass(20s);
-    CHECK(fixture.result() == 0);
+    CHECK(fixture.end() == TunnelEnd::untaken);
   }
 }
 
@@ -117,9 +122,9 @@ TEST_CASE("the deadline cuts it, however lively") {
     fixture.settle();
   }
   fixture.world.pass(1s - Duration(1));
-  CHECK(fixture.result() == -1);
+  CHECK(fixture.runs());
   fixture.world.pass(Duration(1));
-  CHECK(fixture.result() == 0);
+  CHECK(fixture.end() == TunnelEnd::silent);
 }
 
 TEST_CASE("who takes nothing is not read for: memory is bounded, and nothing is lost") {
