@@ -30,8 +30,9 @@ Duration bound(const Scenario& scenario, const Question& question) {
   // The clock starts when the body has gone out. Until then every attempt waits for a connection as
   // long as `total` says, and then for an upstream that may take a little at a time for as long as
   // it likes, and answer meanwhile: only `idle` of silence ends that. A body that is kept for its
-  // key has come already; without its store it is sent as any other.
-  const bool kept = question.body.size() <= route.retry.body_limit;
+  // key has come already; without its store it is sent as any other, and a reload may bring another
+  // limit for what is kept then.
+  const bool kept = question.body.size() <= route.retry.body_limit && !scenario.reloads();
   const bool streams = keyed ? scenario.fails_open() && !kept : !question.body.empty();
   if (streams) longest += 3 * route.retry.attempts * (*route.timeout.total + *route.timeout.idle);
   return longest + slack;

@@ -267,6 +267,11 @@ bool Scenario::crashes() const {
   });
 }
 
+bool Scenario::reloads() const {
+  return std::ranges::any_of(
+      happenings, [](const Happening& one) { return one.kind == Happening::Kind::reload; });
+}
+
 bool Scenario::store_may_fail() const {
   const auto outage = [](const Happening& one) {
     return one.kind == Happening::Kind::store_outage || one.kind == Happening::Kind::store_cut;

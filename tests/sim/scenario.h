@@ -80,6 +80,7 @@ struct Scenario {
   /// Without its store a keyed request is sent on without protection.
   bool fails_open() const { return keys().on_store_error == policy::OnStoreFailure::open; }
   bool crashes() const;
+  bool reloads() const;
   bool store_may_fail() const;
   bool store_may_fill() const { return store_bytes < plenty; }
 
