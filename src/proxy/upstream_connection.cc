@@ -163,6 +163,7 @@ bool EndpointPool::fits(const EndpointConfig& endpoint) const {
 }
 
 void EndpointPool::reconfigure(const EndpointMember& member, const PoolOptions& options) {
+  member_ = member.shared;  // another one, where the address had gone and has come back
   endpoint_.weight = member.config.weight;
   endpoint_.credentials = member.config.credentials;
   options_ = options;

@@ -161,7 +161,7 @@ class EndpointPool {
   void relieve();
 
   EndpointConfig endpoint_;
-  const std::shared_ptr<SharedEndpoint> member_;
+  std::shared_ptr<SharedEndpoint> member_;
   PoolOptions options_;
   std::shared_ptr<SharedUpstream> shared_;
   runtime::Context& context_;

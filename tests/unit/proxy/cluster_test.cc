@@ -112,6 +112,24 @@ TEST_CASE("what is drained is not picked, not even where it is the only one") {
   CHECK(picked(*after->route(0).cluster, rng) == std::set<std::string>{"10.0.0.1:80"});
 }
 
+TEST_CASE(
+    "an address that went and came back between two requests is the one that others speak of") {
+  ClusterFixture fixture;
+  auto generation = fixture.generation(one_upstream({"http://app.local:80"}));
+  Cluster& cluster = *generation->route(0).cluster;
+  proxy::SharedEndpoints& shared = cluster.shared().endpoints();
+  Rng& rng = fixture.world.rng();
+  const TimePoint now = fixture.world.now();
+  const net::Address one = *net::Address::from_ip("10.0.0.1", 80);
+  const net::Address two = *net::Address::from_ip("10.0.0.2", 80);
+  shared.resolved("app.local:80", {one, two}, now);
+  CHECK(picked(cluster, rng).size() == 2);
+  shared.resolved("app.local:80", {two}, now);
+  shared.resolved("app.local:80", {one, two}, now);
+  CHECK(shared.drain("app.local:80 10.0.0.1:80", true, now));
+  CHECK(picked(cluster, rng) == std::set<std::string>{"app.local:80 10.0.0.2:80"});
+}
+
 TEST_CASE("the addresses of a name are endpoints, which come and go while requests run") {
   ClusterFixture fixture;
   auto generation = fixture.generation(one_upstream({"http://app.local:80"}));
