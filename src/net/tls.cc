@@ -119,7 +119,12 @@ void TlsStream::advance() {
   if (connecting) shake_hands();
   const std::string_view bytes = take_input(buffer);
   unasked_ += outgoing_.size() - unsent;
-  flush();
+  if (connecting && only_ticket_is_left()) {
+    // It goes with the answer to what has come with the handshake's end, or in the next turn.
+    context_.timers.arm(*this, context_.now());
+  } else {
+    flush();
+  }
   if (unasked_ > max_unasked) {
     fail(ErrorType::tls_protocol_error, "the peer asks for answers that it does not take");
   }
@@ -143,6 +148,11 @@ void TlsStream::shake_hands() {
   } else {
     interpret(result);
   }
+}
+
+/// What a server of TLS 1.3 has to say when hands are shaken: the client is waiting for none of it.
+bool TlsStream::only_ticket_is_left() const {
+  return established_ && is_server_ && SSL_version(session_.get()) == TLS1_3_VERSION;
 }
 
 std::string_view TlsStream::protocol() const {

@@ -177,6 +177,7 @@ FakeStream::~FakeStream() {
 bool FakeStream::send(std::span<const std::string_view> pieces) {
   HOLDFAST_ASSERT(!sending_ && !finished_);
   if (failure()) return true;
+  ++remote_->sends_;
   for (const std::string_view piece : pieces) {
     bytes_sent_ += piece.size();
     queued_.append(piece);

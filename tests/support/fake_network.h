@@ -117,6 +117,8 @@ class Peer : public std::enable_shared_from_this<Peer> {
   /// The other end has closed with a reset.
   bool was_reset() const { return was_reset_; }
   bool open() const { return !closed_; }
+  /// How often the other end has sent.
+  std::size_t sends() const { return sends_; }
   /// What was sent to the stream and has not been taken by it.
   std::size_t unread() const;
   /// Where it was connected to, as in "10.0.0.1:80"; "" at the far end of a client.
@@ -148,6 +150,7 @@ class Peer : public std::enable_shared_from_this<Peer> {
   std::deque<Arrival> arrivals_;  // on the way, or come and not taken
   std::string received_;
   std::size_t taken_ = 0;
+  std::size_t sends_ = 0;
   std::uint64_t window_ = unlimited;
   bool ended_ = false;
   bool closed_ = false;

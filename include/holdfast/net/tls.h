@@ -91,6 +91,7 @@ class TlsStream final : public Stream, private Stream::Carried, private runtime:
   void advance();
   std::string_view take_input(std::span<char> buffer);
   void shake_hands();
+  bool only_ticket_is_left() const;
   std::size_t decrypt(std::span<char> room);
   void encrypt(std::span<const std::string_view> pieces);
   void encrypt_record(std::string_view bytes);
