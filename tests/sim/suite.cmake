@@ -20,6 +20,10 @@ set_tests_properties(sim PROPERTIES LABELS sim TIMEOUT ${sim_timeout})
 add_test(NAME sim.tls COMMAND holdfast_sim --tls --seeds 1 600)
 set_tests_properties(sim.tls PROPERTIES LABELS sim TIMEOUT ${sim_timeout})
 
+# A planted bug that no longer fits the code shows nothing.
+add_test(NAME sim.mutants COMMAND ${CMAKE_CURRENT_LIST_DIR}/mutants/run --check)
+set_tests_properties(sim.mutants PROPERTIES LABELS sim TIMEOUT 60)
+
 add_executable(unit_sim ${CMAKE_CURRENT_LIST_DIR}/sim_test.cc $<TARGET_OBJECTS:holdfast_test_main>)
 target_link_libraries(unit_sim PRIVATE holdfast_sim_parts)
 add_test(NAME unit.sim COMMAND unit_sim)
