@@ -86,26 +86,19 @@ void Monitor::check_closing(const Period& half_open, const policy::BreakerOption
 
 // -- endpoints
 
-/// An ejection leaves one in service, and no more than the share of them are ejected.
 void Monitor::look_at_endpoints(proxy::SharedUpstreams& upstreams) {
   for (const auto& upstream : upstreams.all()) {
-    const policy::OutlierOptions& options = scenario_.config.upstreams.at(upstream->name()).outlier;
-    OutOfService now{world_.now(), {}};
     const auto reports = upstream->endpoints().report(world_.now());
-    for (const proxy::EndpointReport& report : reports) {
-      if (report.state == proxy::EndpointState::ejected) now.endpoints.insert(report.key);
-    }
-    const std::size_t ejected = now.endpoints.size();
-    if (ejected > 0 && ejected == reports.size()) {
-      violated("endpoints", upstream->name() + " has none in service");
-    }
-    if (static_cast<double>(ejected) > options.max_ejected * static_cast<double>(reports.size())) {
-      violated("endpoints", upstream->name() + " has " + std::to_string(ejected) + " ejected of " +
-                                std::to_string(reports.size()));
-    }
-    if (upstream->endpoints().panic()) now.endpoints.clear();
+    check_census(*upstream, reports);
+    const bool panic = upstream->endpoints().panic();
+    OutOfService now{world_.now(), {}};
     std::string words;
-    for (const std::string& endpoint : now.endpoints) words += " " + endpoint;
+    for (const proxy::EndpointReport& report : reports) {
+      const bool draining = report.state == proxy::EndpointState::draining;
+      if (report.state == proxy::EndpointState::healthy || (panic && !draining)) continue;
+      now.endpoints.insert(report.key);
+      words.append(" ").append(report.key).append(" ").append(proxy::name(report.state));
+    }
     std::vector<OutOfService>& times = out_of_service_[upstream->name()];
     if (!times.empty() && times.back().endpoints == now.endpoints) continue;
     ledger_.note(process_ + ": out of service at " + upstream->name() + ":" + words);
@@ -113,7 +106,96 @@ void Monitor::look_at_endpoints(proxy::SharedUpstreams& upstreams) {
   }
 }
 
-/// Nobody was asked who was ejected from before the request came until after its end.
+/// An ejection leaves one in service, and no more than the share of them are ejected; draining are
+/// those that were taken out by hand, and nobody else; panic is where too few are in service.
+void Monitor::check_census(proxy::SharedUpstream& upstream,
+                           const std::vector<proxy::EndpointReport>& reports) {
+  const policy::OutlierOptions& options = scenario_.config.upstreams.at(upstream.name()).outlier;
+  const std::set<std::string>& drained = drained_[upstream.name()];
+  std::map<proxy::EndpointState, std::size_t> count;
+  for (const proxy::EndpointReport& report : reports) {
+    ++count[report.state];
+    const bool draining = report.state == proxy::EndpointState::draining;
+    if (draining == drained.contains(report.key)) continue;
+    violated("endpoints", report.key + " is " + std::string(proxy::name(report.state)) +
+                              (draining ? ", put back" : ", taken out"));
+  }
+  const auto share = [](std::size_t part, std::size_t whole) {
+    return static_cast<double>(part) / static_cast<double>(whole);
+  };
+  const std::size_t ejected = count[proxy::EndpointState::ejected];
+  const std::size_t in_service = count[proxy::EndpointState::healthy];
+  const std::size_t wanted = reports.size() - count[proxy::EndpointState::draining];
+  if (ejected > 0 && in_service == 0) violated("endpoints", upstream.name() + " has none");
+  if (share(ejected, reports.size()) > options.max_ejected) {
+    violated("endpoints", upstream.name() + " has " + std::to_string(ejected) + " ejected of " +
+                              std::to_string(reports.size()));
+  }
+  const bool panic = wanted > 0 && share(in_service, wanted) < options.panic_below;
+  if (panic != upstream.endpoints().panic()) {
+    violated("endpoints", upstream.name() + (panic ? " is not in panic" : " is in panic"));
+  }
+}
+
+/// What is not configured any more is forgotten.
+void Monitor::reconfigured(const proxy::Config& config) {
+  for (auto& [upstream, keys] : drained_) {
+    const auto& endpoints = config.upstreams.at(upstream).endpoints;
+    std::erase_if(keys, [&](const std::string& key) {
+      const std::string configured = key.substr(0, key.find(' '));
+      return std::ranges::none_of(
+          endpoints, [&](const auto& one) { return one.endpoint.text() == configured; });
+    });
+  }
+}
+
+void Monitor::drained(const std::string& upstream, const std::string& key, bool out, bool found) {
+  std::set<std::string>& keys = drained_[upstream];
+  ledger_.note(process_ + ": " + key + (out ? " is taken out" : " is put back") +
+               (found ? "" : ", and is not there"));
+  if (out && found) keys.insert(key);
+  const bool was_out = !out && keys.erase(key) > 0;
+  if (was_out && !found) violated("endpoints", key + " cannot be put back");
+}
+
+std::vector<std::pair<std::string, std::string>> Monitor::drained() const {
+  std::vector<std::pair<std::string, std::string>> all;
+  for (const auto& [upstream, keys] : drained_) {
+    for (const std::string& key : keys) all.emplace_back(upstream, key);
+  }
+  return all;
+}
+
+void Monitor::check_the_ill(proxy::SharedUpstreams& upstreams, const Wellness& wellness) {
+  for (const auto& upstream : upstreams.all()) {
+    const policy::HealthOptions& health = scenario_.config.upstreams.at(upstream->name()).health;
+    if (!health.enabled()) continue;
+    // The check under way may have passed; one that fails may take its whole time.
+    const Duration pause = std::max(health.interval * 11 / 10, health.timeout);
+    const Duration limit = pause * health.unhealthy_after + health.timeout + scenario_.pauses + 1ms;
+    for (const auto& report : upstream->endpoints().report(world_.now())) {
+      const auto ill_since = wellness.ill_since(report.key.substr(report.key.find(' ') + 1));
+      const bool out = report.state == proxy::EndpointState::unhealthy ||
+                       report.state == proxy::EndpointState::draining;
+      if (!ill_since || out || std::max(*ill_since, report.since) + limit >= world_.now()) continue;
+      violated("endpoints", report.key + " has been ill for long and is " +
+                                std::string(proxy::name(report.state)));
+    }
+  }
+}
+
+void Monitor::check_recovery(proxy::SharedUpstreams& upstreams) {
+  for (const auto& upstream : upstreams.all()) {
+    for (const auto& report : upstream->endpoints().report(world_.now())) {
+      const bool out = report.state == proxy::EndpointState::unhealthy ||
+                       report.state == proxy::EndpointState::draining;
+      if (!out) continue;
+      violated("recovery", report.key + " is " + std::string(proxy::name(report.state)));
+    }
+  }
+}
+
+/// Nobody was asked who was out of service from before the request came until after its end.
 void Monitor::check_endpoint(const proxy::ExchangeRecord& record) {
   if (record.attempts == 0 || record.endpoint.empty()) return;
   const std::vector<OutOfService>& times = out_of_service_[std::string(record.upstream)];
@@ -125,7 +207,7 @@ void Monitor::check_endpoint(const proxy::ExchangeRecord& record) {
     return one.endpoints.contains(record.endpoint);
   });
   if (!out_all_the_time) return;
-  violated("endpoints", "an attempt went to " + std::string(record.endpoint) + ", ejected");
+  violated("endpoints", "an attempt went to " + std::string(record.endpoint) + ", out of service");
 }
 
 void Monitor::attempt_finished(const proxy::AttemptRecord& record) {

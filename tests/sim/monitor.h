@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "holdfast/proxy/observer.h"
@@ -18,6 +19,7 @@
 #include "tests/sim/ledger.h"
 #include "tests/sim/names.h"
 #include "tests/sim/scenario.h"
+#include "tests/sim/wellness.h"
 
 namespace holdfast::sim {
 
@@ -30,6 +32,16 @@ class Monitor final : public proxy::Observer {
   policy::BreakerState state_of(std::string_view upstream);
   /// Something about endpoints has changed: looks at what is shared, and judges it.
   void look_at_endpoints(proxy::SharedUpstreams& upstreams);
+  /// Another configuration is about to be used.
+  void reconfigured(const proxy::Config& config);
+  /// An endpoint was to be taken out by hand, or put back; `found`: what was said to that.
+  void drained(const std::string& upstream, const std::string& key, bool out, bool found);
+  /// Who is out by hand, by upstream.
+  std::vector<std::pair<std::string, std::string>> drained() const;
+  /// Those who have failed every check for long must be out of service.
+  void check_the_ill(proxy::SharedUpstreams& upstreams, const Wellness& wellness);
+  /// Nobody is ill or taken out any more.
+  void check_recovery(proxy::SharedUpstreams& upstreams);
   /// The process has ended; `crashed`: without having finished what it did.
   void conclude(bool crashed);
 
@@ -68,7 +80,8 @@ class Monitor final : public proxy::Observer {
     std::optional<TimePoint> had_to_open = {};
   };
 
-  /// The endpoints of an upstream that nobody should ask, from a moment on.
+  /// The endpoints of an upstream that nobody should ask, from a moment on: those that draining
+  /// took out, and without panic the others that are not in service.
   struct OutOfService {
     TimePoint since;
     std::set<std::string, std::less<>> endpoints;
@@ -77,6 +90,8 @@ class Monitor final : public proxy::Observer {
   };
 
   void check_endpoint(const proxy::ExchangeRecord& record);
+  void check_census(proxy::SharedUpstream& upstream,
+                    const std::vector<proxy::EndpointReport>& reports);
   std::vector<Period>& periods_of(proxy::Slot upstream);
   proxy::Slot slot(std::string_view name);
   void violated(std::string_view rule, const std::string& what);
@@ -96,6 +111,7 @@ class Monitor final : public proxy::Observer {
   std::vector<std::string> names_{"none"};
   std::map<proxy::Slot, std::vector<Period>> periods_;
   std::map<std::string, std::vector<OutOfService>, std::less<>> out_of_service_;
+  std::map<std::string, std::set<std::string>, std::less<>> drained_;
   std::map<proxy::KeyGauge, int> gauges_;
   int exchanges_ = 0;  // that asked for an upstream
   int attempts_told_ = 0;

@@ -47,6 +47,8 @@ class NameServer {
   void reloaded() { reloaded_ = world_.now(); }
   void change_mood();
   void calm();
+  /// The network below, for what asks it without a worker.
+  test::FakeNetwork& network() { return network_; }
 
  private:
   enum class Mood : std::uint8_t { well, slow, late, failing, flapping };

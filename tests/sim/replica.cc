@@ -5,6 +5,8 @@
 #include <optional>
 #include <utility>
 
+#include "holdfast/proxy/health_checker.h"
+
 namespace holdfast::sim {
 namespace {
 
@@ -40,14 +42,19 @@ struct Replica::Worker {
 };
 
 struct Replica::Process {
-  Process(test::World& world, const NameServer& names, const Scenario& scenario, Ledger& ledger,
-          const std::string& name)
+  Process(test::World& world, NameServer& names, const Scenario& scenario, Ledger& ledger,
+          const std::string& name, TlsLinks* tls)
       : monitor(world, names, scenario, ledger, name), context{world.context()} {
     const auto look = [this] {
       if (!applying) monitor.look_at_endpoints(upstreams);
     };
+    const auto list_changed = [this, look] {
+      look();
+      if (checkers) context.post([this] { sync_checkers(); });
+    };
     upstreams.on_endpoint_change(
-        {[look](std::string_view, const proxy::EndpointChange&) { look(); }, look});
+        {[look](std::string_view, const proxy::EndpointChange&) { look(); }, list_changed});
+    if (scenario.checks_health()) check_health(names.network(), tls);
     // What a process has posted to itself ends with it.
     context.post = [&world, alive = alive](std::function<void()> action) {
       world.schedule(Duration::zero(), [alive, action = std::move(action)] {
@@ -56,6 +63,15 @@ struct Replica::Process {
     };
   }
   ~Process() { *alive = false; }
+
+  void check_health(test::FakeNetwork& network, TlsLinks* tls) {
+    if (tls != nullptr) secure = std::make_unique<TlsReach>(network, *tls);
+    net::Connector& connector = secure ? static_cast<net::Connector&>(*secure) : network;
+    checkers = std::make_unique<proxy::HealthCheckers>(upstreams, context, connector, network);
+  }
+  void sync_checkers() {
+    if (checkers) checkers->sync();
+  }
 
   void adopt(proxy::Config config, bool over_tls) {
     for (auto& [name, upstream] : config.upstreams) {
@@ -71,6 +87,7 @@ struct Replica::Process {
     }
     auto loaded = std::make_shared<const proxy::Config>(std::move(config));
     applying = true;
+    monitor.reconfigured(*loaded);
     upstreams.apply(*loaded, context.now());
     applying = false;
     monitor.look_at_endpoints(upstreams);
@@ -83,11 +100,13 @@ struct Replica::Process {
   std::shared_ptr<bool> alive = std::make_shared<bool>(true);
   proxy::SharedUpstreams upstreams;
   proxy::KeyBoard board;
+  std::unique_ptr<TlsReach> secure;  // what checks are made over; workers have their own
+  std::unique_ptr<proxy::HealthCheckers> checkers;
   std::unique_ptr<NameServer::Reach> reach;
   std::vector<std::unique_ptr<Worker>> workers;
   std::map<std::string, std::optional<std::uint64_t>> bounds;  // the widest there was
   bool draining = false;
-  bool applying = false;  // the upstreams are locked
+  bool applying = false;  // endpoints are looked at when it is over
 };
 
 Replica::Replica(test::World& world, NameServer& names, FaultyStore& store,
@@ -108,7 +127,7 @@ Replica::~Replica() = default;
 void Replica::start() {
   const std::string name = name_ + "." + std::to_string(++starts_);
   ledger_.note(name + " starts");
-  process_ = std::make_unique<Process>(world_, names_, scenario_, ledger_, name);
+  process_ = std::make_unique<Process>(world_, names_, scenario_, ledger_, name, tls_);
   process_->reach = names_.open(name);  // what one worker is told of a name, all of them know
   for (std::size_t i = 0; i < scenario_.workers; ++i) {
     process_->workers.push_back(std::make_unique<Worker>(
@@ -156,6 +175,35 @@ void Replica::drain() {
   in_time(drain_timeout + cut_patience, &Replica::crash);
 }
 
+void Replica::take_endpoint_out(Chance& chance) {
+  if (!process_) return;
+  const auto upstreams = process_->upstreams.all();
+  const auto& upstream = upstreams[chance.below(upstreams.size())];
+  const auto reports = upstream->endpoints().report(world_.now());
+  const std::string key = reports[chance.below(reports.size())].key;
+  drain_endpoint(upstream->name(), key, true);
+  world_.schedule(chance.between(20ms, 1500ms),
+                  [this, name = upstream->name(), key, start = starts_] {
+                    if (process_ && starts_ == start) drain_endpoint(name, key, false);
+                  });
+}
+
+void Replica::drain_endpoint(const std::string& upstream, const std::string& key, bool draining) {
+  process_->applying = true;
+  const bool found =
+      process_->upstreams.find(upstream)->endpoints().drain(key, draining, world_.now());
+  process_->applying = false;
+  process_->monitor.drained(upstream, key, draining, found);
+  process_->monitor.look_at_endpoints(process_->upstreams);
+}
+
+void Replica::put_endpoints_back() {
+  if (!process_) return;
+  for (const auto& [upstream, key] : process_->monitor.drained()) {
+    drain_endpoint(upstream, key, false);
+  }
+}
+
 void Replica::cut() {
   for (const auto& worker : process_->workers) worker->executions.shut_down();
 }
@@ -183,6 +231,16 @@ void Replica::must_be_sound() {
   if (process_->board.detached > proxy::KeyBoard::max_detached) {
     ledger_.violated("leak", name_ + ": too many executions are detached");
   }
+}
+
+void Replica::must_know_the_ill(const Wellness& wellness) {
+  if (process_) process_->monitor.check_the_ill(process_->upstreams, wellness);
+}
+
+void Replica::must_be_in_service() {
+  if (!process_) return ledger_.violated("recovery", name_ + " is down");
+  process_->monitor.check_recovery(process_->upstreams);
+  process_->checkers.reset();
 }
 
 void Replica::must_be_idle() {

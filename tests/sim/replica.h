@@ -21,6 +21,7 @@
 #include "tests/sim/names.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/tls_link.h"
+#include "tests/sim/wellness.h"
 
 namespace holdfast::sim {
 
@@ -36,10 +37,19 @@ class Replica {
   std::shared_ptr<test::Peer> connect(Chance& chance);
   void reload(proxy::Config config);
   void drain();
+  /// As by POST /upstreams/drain: some endpoint, and after a while it is put back.
+  void take_endpoint_out(Chance& chance);
+  /// All that were taken out.
+  void put_endpoints_back();
   void crash();
   void must_be_idle();
   /// What holds at any moment: connections within their bound, breakers as they were told to move.
   void must_be_sound();
+  /// Who has been ill for long is not in service.
+  void must_know_the_ill(const Wellness& wellness);
+  /// Long after the faults every endpoint is. Nobody is asked again whether it is well, which would
+  /// take most of the time.
+  void must_be_in_service();
   /// Ends the process for good.
   void end();
 
@@ -48,6 +58,7 @@ class Replica {
   struct Process;
 
   void start();
+  void drain_endpoint(const std::string& upstream, const std::string& key, bool draining);
   void cut();
   void stop(bool crashed);
 

@@ -160,6 +160,21 @@ std::vector<Happening> draw_happenings(Chance& chance, Duration active, std::siz
   return all;
 }
 
+void draw_ejections(Chance& chance, proxy::UpstreamConfig& upstream) {
+  policy::OutlierOptions& outlier = upstream.outlier;
+  outlier.consecutive_failures = static_cast<int>(chance.number(1, 4));
+  outlier.eject_for = chance.between(10ms, 400ms);
+  outlier.max_ejected = chance.one_of({0.34, 0.5, 1.0});
+  outlier.panic_below = chance.one_of({0.0, 0.5, 0.9});
+  if (chance.percent(40)) outlier.slow_start = chance.between(10ms, 500ms);
+  if (chance.percent(25)) upstream.balance = policy::BalanceKind::consistent_hash;
+}
+
+bool has_names(const proxy::UpstreamConfig& upstream) {
+  return std::ranges::any_of(upstream.endpoints,
+                             [](const auto& one) { return one.endpoint.is_named(); });
+}
+
 /// Names stay: what a worker has been told of one it must not forget.
 void keep_names(proxy::UpstreamConfig& upstream, const proxy::UpstreamConfig& before) {
   const auto is_named = [](const proxy::EndpointConfig& one) { return one.endpoint.is_named(); };
@@ -201,22 +216,56 @@ Scenario::Scenario(std::uint64_t given, bool with_tls) : seed(given), over_tls(w
   reorders = more.percent(50);
   Chance outliers(seed ^ 0x5eed0006);
   eject_endpoints(outliers);
+  Chance service(seed ^ 0x5eed0007);
+  eject_addresses(service);
+  check_health(service);
+  take_endpoints_out(service);
 }
 
-/// Endpoints are ejected soon and for a short while; not those of names, whose rules know no
-/// ejection.
+/// Endpoints are ejected soon and for a short while.
 void Scenario::eject_endpoints(Chance& chance) {
   for (auto& [name, upstream] : config.upstreams) {
-    const bool named = std::ranges::any_of(
-        upstream.endpoints, [](const auto& endpoint) { return endpoint.endpoint.is_named(); });
-    if (named || !chance.percent(60)) continue;
-    policy::OutlierOptions& outlier = upstream.outlier;
-    outlier.consecutive_failures = static_cast<int>(chance.number(1, 4));
-    outlier.eject_for = chance.between(10ms, 400ms);
-    outlier.max_ejected = chance.one_of({0.34, 0.5, 1.0});
-    outlier.panic_below = chance.one_of({0.0, 0.5, 0.9});
-    if (chance.percent(40)) outlier.slow_start = chance.between(10ms, 500ms);
-    if (chance.percent(25)) upstream.balance = policy::BalanceKind::consistent_hash;
+    if (!has_names(upstream) && chance.percent(60)) draw_ejections(chance, upstream);
+  }
+}
+
+/// So are the addresses that names stand for.
+void Scenario::eject_addresses(Chance& chance) {
+  for (auto& [name, upstream] : config.upstreams) {
+    if (has_names(upstream) && chance.percent(50)) draw_ejections(chance, upstream);
+  }
+}
+
+void Scenario::check_health(Chance& chance) {
+  if (!chance.percent(20)) return;
+  for (auto& [name, upstream] : config.upstreams) {
+    if (chance.percent(30)) continue;
+    policy::HealthOptions& health = upstream.health;
+    health.path = health_path;
+    health.interval = chance.between(50ms, 300ms);
+    health.timeout = chance.between(30ms, 200ms);
+    health.healthy_after = static_cast<int>(chance.number(1, 3));
+    health.unhealthy_after = static_cast<int>(chance.number(1, 3));
+    upstream.outlier.panic_below = chance.one_of({0.0, 0.5, 0.9});
+  }
+  for (std::uint64_t n = chance.number(1, 4); n > 0; --n) {
+    happenings.push_back({Happening::Kind::health, chance.between(0us, active)});
+  }
+}
+
+void Scenario::take_endpoints_out(Chance& chance) {
+  if (!chance.percent(20)) return;
+  for (std::uint64_t n = chance.number(1, 4); n > 0; --n) {
+    const std::size_t replica = chance.below(replicas);
+    happenings.push_back({Happening::Kind::take_out, chance.between(0us, active), replica});
+  }
+  // Addresses that are out go and come back meanwhile.
+  for (auto& [name, upstream] : config.upstreams) {
+    if (!has_names(upstream)) continue;
+    upstream.dns_refresh = chance.between(50ms, 300ms);
+    for (std::uint64_t n = chance.number(2, 6); n > 0; --n) {
+      happenings.push_back({Happening::Kind::names, chance.between(0us, active)});
+    }
   }
 }
 
@@ -261,6 +310,11 @@ void Scenario::allow_tunnels(Chance& chance) {
   if (chance.percent(85)) config.routes.back().upgrade = {"websocket"};
 }
 
+bool Scenario::checks_health() const {
+  return std::ranges::any_of(config.upstreams,
+                             [](const auto& entry) { return entry.second.health.enabled(); });
+}
+
 bool Scenario::crashes() const {
   return std::ranges::any_of(happenings, [](const Happening& one) {
     return one.kind == Happening::Kind::crash || one.kind == Happening::Kind::drain;
@@ -286,11 +340,13 @@ proxy::Config next_config(const Scenario& scenario, Chance& chance) {
   for (auto& [name, upstream] : next.upstreams) {
     const policy::BreakerOptions breaker = upstream.breaker;
     const policy::OutlierOptions outlier = upstream.outlier;
+    const policy::HealthOptions health = upstream.health;
     const proxy::UpstreamConfig before = upstream;
     upstream = draw_upstream(chance, name, name == "api" ? 0 : 1);
     keep_names(upstream, before);
     upstream.breaker = breaker;
     upstream.outlier = outlier;
+    upstream.health = health;
     upstream.breaker.window = chance.between(300ms, 3s);
   }
   for (proxy::RouteConfig& route : next.routes) {

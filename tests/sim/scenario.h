@@ -18,6 +18,8 @@ inline constexpr Duration store_timeout = 60ms;
 inline constexpr Duration drain_timeout = 400ms;
 inline constexpr std::string_view keyed_path = "/pay";
 inline constexpr std::string_view deadline_field = "X-Deadline";
+/// What active checks ask for.
+inline constexpr std::string_view health_path = "/well";
 /// The endpoints of the upstream that fallbacks go to: what is done there is done without the key.
 inline constexpr std::string_view backup_network = "10.0.1.";
 
@@ -32,7 +34,9 @@ struct Happening {
     drain,  // SIGTERM, and a new process when it has ended
     crash,  // SIGKILL, and a new process
     pause,  // nothing runs anywhere, longer than a lease perhaps
-    wall_jump
+    wall_jump,
+    health,   // other endpoints than before fail their checks
+    take_out  // an operator takes an endpoint out of service, and puts it back
   };
   Kind kind = Kind::mood;
   Duration at{};
@@ -77,6 +81,8 @@ struct Scenario {
   /// A request to the keyed route without a key gets one that is made of its content.
   bool generates_keys() const { return keys().missing_key == policy::MissingKey::generate; }
   bool allows_tunnels() const { return !plain_route().upgrade.empty(); }
+  /// Some upstream is asked whether it is well.
+  bool checks_health() const;
   /// Without its store a keyed request is sent on without protection.
   bool fails_open() const { return keys().on_store_error == policy::OnStoreFailure::open; }
   bool crashes() const;
@@ -91,6 +97,9 @@ struct Scenario {
   void name_endpoints(Chance& chance);
   void allow_tunnels(Chance& chance);
   void eject_endpoints(Chance& chance);
+  void eject_addresses(Chance& chance);
+  void check_health(Chance& chance);
+  void take_endpoints_out(Chance& chance);
 };
 
 /// A configuration that a reload may bring.

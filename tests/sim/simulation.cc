@@ -13,6 +13,7 @@
 #include "tests/sim/scenario.h"
 #include "tests/sim/tls_link.h"
 #include "tests/sim/upstream.h"
+#include "tests/sim/wellness.h"
 
 namespace holdfast::sim {
 namespace {
@@ -20,6 +21,8 @@ namespace {
 /// Longer than everything that may still go on when the faults have ended: a client that reads
 /// nothing is left after 30 s.
 constexpr Duration rest = 36s;
+/// ... and than what active checks need to find everybody well.
+constexpr Duration recovery = 3s;
 
 class Simulation {
  public:
@@ -97,15 +100,26 @@ class Simulation {
       case Happening::Kind::wall_jump:
         ledger_.note("the wall clock jumps");
         return world_.jump_wall(chance_.between(-3600s, 3600s));
+      case Happening::Kind::health:
+        for (const auto& one : replicas_) one->must_know_the_ill(wellness_);
+        return wellness_.change();
+      case Happening::Kind::take_out:
+        return replica.take_endpoint_out(chance_);
     }
   }
 
   void calm_down() {
+    for (const auto& replica : replicas_) replica->must_know_the_ill(wellness_);
     upstream_.calm();
+    wellness_.calm();
     tls_.calm();
     names_.calm();
     store_.calm();
     ledger_.add({.kind = testing::Event::Kind::calm});
+    for (const auto& replica : replicas_) replica->put_endpoints_back();
+    world_.schedule(recovery, [this] {
+      for (const auto& replica : replicas_) replica->must_be_in_service();
+    });
   }
 
   void ask_for_every_key() {
@@ -148,7 +162,8 @@ class Simulation {
   test::FakeNetwork network_{world_};
   Ledger ledger_{world_};
   NameServer names_{world_, network_, scenario_, ledger_};
-  Upstream upstream_{world_, network_, names_, scenario_, ledger_};
+  Wellness wellness_{world_, scenario_, ledger_};
+  Upstream upstream_{world_, network_, names_, wellness_, scenario_, ledger_};
   FaultyStore store_{world_, scenario_, ledger_};
   TlsLinks tls_{world_, scenario_.seed};
   std::vector<std::unique_ptr<Replica>> replicas_;

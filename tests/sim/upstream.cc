@@ -49,9 +49,10 @@ std::string answer_of(const Run& run, std::size_t size) {
 }
 
 Upstream::Upstream(test::World& world, test::FakeNetwork& network, const NameServer& names,
-                   const Scenario& scenario, Ledger& ledger)
+                   Wellness& wellness, const Scenario& scenario, Ledger& ledger)
     : world_(world),
       names_(names),
+      wellness_(wellness),
       scenario_(scenario),
       ledger_(ledger),
       chance_(scenario.seed ^ 0x5eed0001) {
@@ -118,7 +119,11 @@ void Upstream::read(Connection& connection) {
   while (!connection.deaf) {
     const auto request = connection.reader.next();
     if (!request) break;
-    execute(connection, *request);
+    if (Wellness::is_check(request->head)) {
+      answer_check(connection);
+    } else {
+      execute(connection, *request);
+    }
   }
   if (connection.reader.malformed()) {
     ledger_.violated("wire", "an upstream was sent what is no HTTP");
@@ -131,6 +136,7 @@ void Upstream::read(Connection& connection) {
 /// A request is on its way: some answer, or leave, before they have it.
 void Upstream::half_read(Connection& connection) {
   if (mood_ != Mood::broken || !bad() || !chance_.percent(25)) return;
+  if (Wellness::is_check(connection.reader.rest())) return close(connection);
   if (!connection.reader.has_head() || chance_.percent(50)) return close(connection);
   Message request;
   request.head = connection.reader.rest().substr(0, connection.reader.rest().find("\r\n\r\n") + 2);
@@ -186,6 +192,15 @@ void Upstream::execute(Connection& connection, const Message& request) {
   if (mood_ == Mood::broken && bad()) spoil(said);
   if (++connection.answers > 1 && !calm_ && chance_.percent(5)) said.finish = true;
   say(connection, said);
+}
+
+void Upstream::answer_check(Connection& connection) {
+  const Wellness::Answer said = wellness_.answer(connection.peer->address);
+  Answer answer;
+  answer.bytes = said.bytes;
+  answer.delay = said.delay;
+  answer.finish = said.closes;
+  say(connection, answer);
 }
 
 bool Upstream::upgraded(Connection& connection, Run& run, const Message& request) {

@@ -18,6 +18,7 @@
 #include "tests/sim/names.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/tunnel.h"
+#include "tests/sim/wellness.h"
 #include "tests/support/fake_network.h"
 
 namespace holdfast::sim {
@@ -28,7 +29,7 @@ std::string answer_of(const Run& run, std::size_t size);
 class Upstream {
  public:
   Upstream(test::World& world, test::FakeNetwork& network, const NameServer& names,
-           const Scenario& scenario, Ledger& ledger);
+           Wellness& wellness, const Scenario& scenario, Ledger& ledger);
 
   /// Another mood, for all endpoints.
   void change_mood();
@@ -58,6 +59,7 @@ class Upstream {
   void read(Connection& connection);
   void half_read(Connection& connection);
   void execute(Connection& connection, const Message& request);
+  void answer_check(Connection& connection);
   /// What it has begun to execute.
   Run& begin(const Connection& connection, const Message& request, std::string payload);
   /// It is told no more time than its client has, or its route gives it.
@@ -74,6 +76,7 @@ class Upstream {
 
   test::World& world_;
   const NameServer& names_;
+  Wellness& wellness_;
   const Scenario& scenario_;
   Ledger& ledger_;
   Chance chance_;
