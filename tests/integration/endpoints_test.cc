@@ -5,6 +5,7 @@
 #include <set>
 #include <thread>
 
+#include "tests/support/endpoint_states.h"
 #include "tests/support/suite.h"
 
 using namespace holdfast::testing;
@@ -44,24 +45,6 @@ std::vector<std::string> urls(const Servers& servers) {
   std::vector<std::string> list;
   for (const auto& server : servers) list.push_back(server->url());
   return list;
-}
-
-/// What /upstreams tells of the endpoint.
-nlohmann::json endpoint_of(const Holdfast& holdfast, const std::string& address) {
-  const auto page = nlohmann::json::parse(holdfast.admin("/upstreams").body);
-  for (const auto& endpoint : page["upstreams"][0]["endpoints"]) {
-    if (endpoint["endpoint"] == address) return endpoint;
-  }
-  return {};
-}
-
-bool wait_state(const Holdfast& holdfast, const std::string& address, const std::string& state) {
-  return eventually([&] { return endpoint_of(holdfast, address).value("state", "") == state; });
-}
-
-bool wait_endpoints(const Holdfast& holdfast, const std::string& state, double count) {
-  return holdfast.wait_metric("holdfast_upstream_endpoints",
-                              {{"upstream", "app"}, {"state", state}}, count);
 }
 
 /// Clients that ask one request after the other until told to end.
