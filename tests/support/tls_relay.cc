@@ -85,6 +85,12 @@ TlsRelay::TlsRelay(std::string target, const Options& options)
            SSL_CTX_use_PrivateKey(context_.get(), options.client->key()) == 1;
   }
   if (!done) throw std::runtime_error("a relay's certificates cannot be used");
+  if (options.resumes) {
+    SSL_CTX_set_session_cache_mode(context_.get(),
+                                   SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_set_app_data(context_.get(), this);
+    SSL_CTX_sess_set_new_cb(context_.get(), &TlsRelay::keep);
+  }
   acceptor_ = std::thread([this] { accept_connections(); });
 }
 
@@ -133,6 +139,7 @@ bool TlsRelay::connect(Connection& connection, SSL& session) {
     Socket secure = Socket::connect(target_);
     const std::lock_guard lock(mutex_);
     connection.secure = std::move(secure);
+    if (newest_ != nullptr) SSL_set_session(&session, newest_.get());
   } catch (const WireError&) {
     return false;
   }
@@ -141,6 +148,13 @@ bool TlsRelay::connect(Connection& connection, SSL& session) {
   SSL_set_tlsext_host_name(&session, name_.c_str());
   ERR_clear_error();
   return SSL_connect(&session) == 1;
+}
+
+int TlsRelay::keep(SSL* connection, SSL_SESSION* session) {
+  auto* relay = static_cast<TlsRelay*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(connection)));
+  const std::lock_guard lock(relay->mutex_);
+  relay->newest_.reset(session);
+  return 1;  // which takes it
 }
 
 void TlsRelay::join_ended() {

@@ -30,6 +30,7 @@ class TlsRelay {
     std::string ca;    // file: whom to trust
     std::string name;  // that the server must have
     const Certificate* client = nullptr;
+    bool resumes = false;  // the newest session, where there is one
   };
 
   /// `target` as a socket's address.
@@ -47,6 +48,7 @@ class TlsRelay {
   struct Free {
     void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
     void operator()(SSL* session) const { SSL_free(session); }
+    void operator()(SSL_SESSION* session) const { SSL_SESSION_free(session); }
   };
   struct Connection {
     Socket plain;
@@ -59,13 +61,16 @@ class TlsRelay {
   void serve(Connection& connection);
   bool connect(Connection& connection, SSL& session);
   void join_ended();
+  /// OpenSSL's callback: the server has given a ticket.
+  static int keep(SSL* connection, SSL_SESSION* session);
 
   const std::string target_;
   const std::string name_;
   ListeningSocket listener_;
   std::unique_ptr<SSL_CTX, Free> context_;
-  std::mutex mutex_;  // of connections_
+  std::mutex mutex_;  // of the next two
   std::list<Connection> connections_;
+  std::unique_ptr<SSL_SESSION, Free> newest_;
   std::atomic<std::size_t> shaken_{0};
   std::atomic<std::size_t> failed_{0};
   std::atomic<bool> stopping_{false};

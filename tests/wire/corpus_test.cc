@@ -16,7 +16,13 @@ const std::set<std::string> held_elsewhere = {
     "RS-082",  // TLS that ends without close_notify: tests/unit/net/tls_test.cc
 };
 
-constexpr unsigned random_cuts = 20;
+struct Seeds {
+  unsigned first;
+  unsigned count;
+};
+constexpr Seeds many_cuts{1, 20};
+// Where each connection begins with a handshake there is time for fewer; and they are others.
+constexpr Seeds few_cuts{21, 5};
 // Descriptors that a process opens for itself after it is ready.
 constexpr std::size_t opened_late = 4;
 constexpr std::size_t benches_at_once = 3;
@@ -37,16 +43,16 @@ bool is_short(const WireCase& one) {
 
 /// The slow ones first, so that they do not come last.
 std::vector<Job> jobs_of(const std::vector<WireCase>& cases, bool impatient) {
+  const Seeds cuts = clients_speak_tls() ? few_cuts : many_cuts;
   std::vector<Job> slow, quick;
   for (const WireCase& one : cases) {
     if (is_impatient(one) != impatient || held_elsewhere.contains(one.id)) continue;
     (one.is_slow() ? slow : quick).push_back({&one, {}});
-    if (clients_speak_tls()) continue;  // handshakes take their time: one way is enough
-    if (one.in_segments) continue;      // it says itself how it is cut
+    if (one.in_segments) continue;  // it says itself how it is cut
     quick.push_back({&one, {Cutting::Way::bytewise}});
     const bool often = !one.is_slow() && is_short(one);
-    for (unsigned seed = 1; seed <= (often ? random_cuts : 1); ++seed) {
-      quick.push_back({&one, {Cutting::Way::random, seed}});
+    for (unsigned n = 0; n < (often ? cuts.count : 1); ++n) {
+      quick.push_back({&one, {Cutting::Way::random, cuts.first + n}});
     }
   }
   slow.insert(slow.end(), quick.begin(), quick.end());

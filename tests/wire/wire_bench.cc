@@ -62,11 +62,12 @@ std::unique_ptr<TlsFront> front_of(const ScriptedUpstream& upstream) {
 
 std::unique_ptr<TlsRelay> relay_to(const Holdfast& holdfast) {
   if (!clients_speak_tls()) return nullptr;
-  return std::make_unique<TlsRelay>(holdfast.address(),
-                                    TlsRelay::Options{authority().ca_file(), "localhost"});
+  return std::make_unique<TlsRelay>(
+      holdfast.address(), TlsRelay::Options{authority().ca_file(), "localhost", nullptr, true});
 }
 
-std::string configuration(const std::string& url, WireBench::Pace pace) {
+std::string configuration(const std::string& url, const std::string& plain_address,
+                          WireBench::Pace pace) {
   std::string text = "[server]\nworkers = 1\nmax_body_bytes = \"1GiB\"\n";
   if (pace == WireBench::Pace::impatient) {
     text += "header_timeout = \"1s\"\nidle_timeout = \"1s\"\n";
@@ -76,7 +77,8 @@ std::string configuration(const std::string& url, WireBench::Pace pace) {
   if (clients_speak_tls()) {
     text += "[[listener]]\nname = \"main\"\nlisten = \"127.0.0.1:" + std::to_string(free_port()) +
             "\"\ntls = { cert = \"" + identity().cert_file() + "\", key = \"" +
-            identity().key_file() + "\" }\n";
+            identity().key_file() + "\" }\n[[listener]]\nname = \"plain\"\nlisten = \"" +
+            plain_address + "\"\n";
   }
   return text + std::string(policies);
 }
@@ -273,7 +275,7 @@ class Run {
   /// The next client is served, and soon. Returns by which connection of the upstream.
   std::size_t check_health() {
     const Stopwatch since;
-    const std::string answer = std::to_string(fetch(bench_.address(), health_target).status);
+    const std::string answer = std::to_string(fetch(bench_.plain_address(), health_target).status);
     expect(answer == "200", "the next client gets " + answer);
     if (!built_with_sanitizers) expect(since.elapsed() < health_within, "the next client waits");
     seen_ = bench_.upstream().requests(before_);
@@ -385,9 +387,10 @@ bool clients_speak_tls() {
 }
 
 WireBench::WireBench(Pace pace)
-    : upstream_(answer_plainly, BodyReading::by_handler),
+    : plain_address_("127.0.0.1:" + std::to_string(free_port())),
+      upstream_(answer_plainly, BodyReading::by_handler),
       front_(front_of(upstream_)),
-      holdfast_(configuration(front_ ? front_->url() : upstream_.url(), pace)),
+      holdfast_(configuration(front_ ? front_->url() : upstream_.url(), plain_address_, pace)),
       relay_(relay_to(holdfast_)) {}
 
 std::string WireBench::port() const {

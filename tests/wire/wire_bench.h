@@ -39,10 +39,13 @@ class WireBench {
   Holdfast& holdfast() { return holdfast_; }
   /// Where clients connect to.
   const std::string& address() const { return relay_ ? relay_->address() : holdfast_.address(); }
+  /// Where whoever only asks whether it still serves does: without TLS.
+  const std::string& plain_address() const { return relay_ ? plain_address_ : address(); }
   ScriptedUpstream& upstream() { return upstream_; }
   std::string port() const;
 
  private:
+  const std::string plain_address_;
   ScriptedUpstream upstream_;
   std::unique_ptr<TlsFront> front_;  // nullptr: without TLS
   Holdfast holdfast_;
