@@ -23,13 +23,24 @@ const Certificate& identity() {
   return made;
 }
 
+/// Of the proxy, where that speaks TLS itself.
+const Certificate& own() {
+  static const Certificate made = authority().issue({.san = "DNS:localhost"});
+  return made;
+}
+
 /// holdfast as the proxy of an app, and one peer of .internal that speaks HTTP, or TLS by a front.
 class Bench {
  public:
-  Bench() : front_(app.address(), identity()) {
-    const std::string ports = port_of(app.address());
-    const std::string secure = port_of(front_.address());
-    holdfast_.emplace(Forward(wildcard(ports), "allow = [\"*.internal:" + secure + "\"]").text);
+  explicit Bench(bool proxy_speaks_tls = false) : front_(app.address(), identity()) {
+    const std::string tls = proxy_speaks_tls ? "tls = { cert = \"" + own().cert_file() +
+                                                   "\", key = \"" + own().key_file() + "\" }\n"
+                                             : "";
+    const Forward forward(wildcard(port_of(app.address())),
+                          tls + "allow = [\"*.internal:" + port_of(front_.address()) + "\"]");
+    holdfast_.emplace(forward.text);
+    proxy_ =
+        (proxy_speaks_tls ? "https://localhost:" : "http://localhost:") + port_of(forward.address);
   }
 
   std::string http(const std::string& host = "app.internal") const {
@@ -41,11 +52,10 @@ class Bench {
   const TlsFront& front() const { return front_; }
 
   CommandResult run(const std::vector<std::string>& command) const {
-    const std::string proxy = "http://" + holdfast_->address();
-    return run_command(command, {{"http_proxy", proxy},
-                                 {"HTTP_PROXY", proxy},
-                                 {"https_proxy", proxy},
-                                 {"HTTPS_PROXY", proxy},
+    return run_command(command, {{"http_proxy", proxy_},
+                                 {"HTTP_PROXY", proxy_},
+                                 {"https_proxy", proxy_},
+                                 {"HTTPS_PROXY", proxy_},
                                  {"no_proxy", ""},
                                  {"NO_PROXY", ""},
                                  {"CURL_CA_BUNDLE", authority().ca_file()},
@@ -70,6 +80,7 @@ class Bench {
  private:
   TlsFront front_;
   std::optional<Holdfast> holdfast_;
+  std::string proxy_;
 };
 
 void check_output(const CommandResult& result, const std::string& expected) {
@@ -152,4 +163,18 @@ TEST_CASE("what no route covers is refused to them, with a problem where there c
   CHECK_MESSAGE(matches(node.output, "^refused: .*\nrefused: .*\n200 GET 0\n\n$"), node.output);
   CHECK(bench.requests("CONNECT", "403") == 3);
   CHECK(bench.app.request_count() == 2);
+}
+
+TEST_CASE("a proxy that speaks TLS itself: whole targets within it, and TLS within TLS") {
+  if (no_machine()) return;
+  const Bench bench(true);
+  const std::string all = "200 GET 0\n\n200 POST 100000\n\n200 GET 0\n\n200 POST 100000\n\n";
+  const std::vector<std::string> calls = {"GET", bench.http(),  "POST", bench.http(),
+                                          "GET", bench.https(), "POST", bench.https()};
+  check_output(bench.python(calls), all);
+  check_output(bench.node(calls), all);
+  check_output(bench.run({"/usr/bin/curl", "--silent", "--show-error", "--proxy-cacert",
+                          authority().ca_file(), bench.http(), bench.https()}),
+               "GET 0\nGET 0\n");
+  CHECK(bench.front().asked_name() == "app.internal");
 }
