@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "holdfast/base/assert.h"
+#include "holdfast/net/tls_trust.h"
 
 namespace holdfast::net {
 namespace {
@@ -45,17 +46,18 @@ Done ask_for_certificate(SSL_CTX& context, const std::string& file) {
   return {};
 }
 
-/// A session is not verified again when it is taken up, and each one gives the next ticket. One
-/// whose client's certificate has ended is none, and its client shows what it has now.
+int note_in_ticket(SSL* connection, void*) {
+  note_end_of_trust(*connection, *SSL_get_session(connection));
+  return 1;
+}
+
+/// A session that was verified by what has ended is none, and its client shows what it has now.
 SSL_TICKET_RETURN judge_ticket(SSL*, SSL_SESSION* session, const unsigned char*, std::size_t,
                                SSL_TICKET_STATUS status, void*) {
   if (status == SSL_TICKET_EMPTY || status == SSL_TICKET_NO_DECRYPT) {
     return SSL_TICKET_RETURN_IGNORE_RENEW;
   }
-  const X509* client = SSL_SESSION_get0_peer(session);
-  if (client != nullptr && X509_cmp_current_time(X509_get0_notAfter(client)) < 0) {
-    return SSL_TICKET_RETURN_IGNORE_RENEW;
-  }
+  if (trust_has_ended(*session)) return SSL_TICKET_RETURN_IGNORE_RENEW;
   return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }
 
@@ -64,7 +66,7 @@ void allow_resumption(SSL_CTX& context) {
   SSL_CTX_set_session_cache_mode(&context, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_set_timeout(&context, TlsServerContext::session_life.count());
   SSL_CTX_set_num_tickets(&context, 1);
-  SSL_CTX_set_session_ticket_cb(&context, nullptr, judge_ticket, nullptr);
+  SSL_CTX_set_session_ticket_cb(&context, note_in_ticket, judge_ticket, nullptr);
   const auto* id = reinterpret_cast<const unsigned char*>(session_context.data());
   HOLDFAST_ASSERT(SSL_CTX_set_session_id_context(&context, id, session_context.size()) == 1);
 }

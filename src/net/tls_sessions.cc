@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "holdfast/net/tls_trust.h"
+
 namespace holdfast::net {
 
 void TlsSessions::Free::operator()(ssl_session_st* session) const {
@@ -25,6 +27,7 @@ void TlsSessions::begin(ssl_st& connection) {
 int TlsSessions::on_given(ssl_st* connection, ssl_session_st* session) {
   auto* sessions = static_cast<TlsSessions*>(SSL_get_app_data(connection));
   if (sessions == nullptr || SSL_get_SSL_CTX(connection) != sessions->context_.get()) return 0;
+  note_end_of_trust(*connection, *session);
   sessions->keep(Session(session));
   return 1;
 }
@@ -40,7 +43,7 @@ TlsSessions::Session TlsSessions::take() {
   while (!kept_.empty()) {
     Session newest = std::move(kept_.back());
     kept_.pop_back();
-    if (SSL_SESSION_is_resumable(newest.get()) == 0) continue;
+    if (SSL_SESSION_is_resumable(newest.get()) == 0 || trust_has_ended(*newest)) continue;
     if (SSL_SESSION_get_protocol_version(newest.get()) < TLS1_3_VERSION) {
       SSL_SESSION_up_ref(newest.get());
       kept_.emplace_back(newest.get());

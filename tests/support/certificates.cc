@@ -59,9 +59,10 @@ KeyPointer make_key() {
 }
 
 /// `above`: nullptr for a root.
-Certificate make_authority(const std::string& name, const Certificate* above) {
+Certificate make_authority(const std::string& name, const Certificate* above, int last_day) {
   KeyPointer key = make_key();
-  X509Pointer made = make_certificate({"", name, -1000, 1000}, key.get(), above == nullptr ? 1 : 2);
+  X509Pointer made =
+      make_certificate({"", name, -1000, last_day}, key.get(), above == nullptr ? 1 : 2);
   add_extension(made.get(), NID_basic_constraints, "critical,CA:TRUE");
   add_extension(made.get(), NID_key_usage, "critical,keyCertSign,cRLSign");
   sign(made.get(), above != nullptr ? above->get() : made.get(),
@@ -86,10 +87,10 @@ std::string Certificate::locked_key_file() const {
   return path;
 }
 
-Authority::Authority(const std::string& name) : root_(make_authority(name, nullptr)) {}
+Authority::Authority(const std::string& name) : root_(make_authority(name, nullptr, 1000)) {}
 
-Authority::Authority(const std::string& name, const Authority& above)
-    : root_(make_authority(name, &above.root_)) {}
+Authority::Authority(const std::string& name, const Authority& above, int last_day)
+    : root_(make_authority(name, &above.root_, last_day)) {}
 
 Certificate Authority::issue(const CertificateWish& wish) const {
   KeyPointer key = make_key();

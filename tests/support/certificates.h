@@ -52,8 +52,8 @@ class Certificate {
 class Authority {
  public:
   explicit Authority(const std::string& name = "some authority");
-  /// One whose own certificate is of `above`.
-  Authority(const std::string& name, const Authority& above);
+  /// One whose own certificate is of `above`, and ends on `last_day` from today.
+  Authority(const std::string& name, const Authority& above, int last_day = 1000);
 
   std::string ca_file() const { return root_.cert_file(); }
   X509* root() const { return root_.get(); }

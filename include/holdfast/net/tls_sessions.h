@@ -5,6 +5,7 @@
 // - Sessions are of one context, the one that the newest connection began under. A newer context
 //   (another configuration, a changed file) forgets them, and an older one's connections leave
 //   nothing more: what was verified under one is never taken for verified under another.
+// - None is used when a certificate of the chain that it was verified by has ended.
 // - A ticket of TLS 1.3 is used once, a session of TLS 1.2 until a newer one takes its place.
 // Limits: the newest `limit` are kept. Whether one is too old is OpenSSL's to know.
 // Ownership: outlives the connections that were given to begin().

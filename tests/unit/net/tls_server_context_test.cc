@@ -2,7 +2,9 @@
 
 #include <doctest/doctest.h>
 #include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
 
+#include <ctime>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -48,6 +50,9 @@ class Pair {
     SSL_set_bio(server_.get(), ends[1], ends[1]);
     SSL_set_connect_state(client_.get());
   }
+
+  /// OpenSSL spoils the session of a connection that ends in any other way.
+  ~Pair() { SSL_set_shutdown(client_.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN); }
 
   bool shake_hands() {
     for (int turn = 0; turn < 10; ++turn) {
@@ -146,6 +151,36 @@ TEST_CASE("with client_ca a client needs a certificate of it") {
   CHECK(let_in(&good));
   CHECK_FALSE(let_in(&foreign));
   CHECK_FALSE(let_in(nullptr));
+}
+
+TEST_CASE("a session ends with the first certificate of the chain that let its client in") {
+  constexpr long two_days = 2 * 24 * 60 * 60;
+  const Authority clients("clients");
+  const auto server = server_with(clients.ca_file());
+  for (const int version : versions) {
+    for (const int last_day : {-1, 1}) {
+      CAPTURE(version);
+      CAPTURE(last_day);
+      const Authority between("between", clients, last_day);
+      const Certificate alice = between.issue({.first_day = -10, .last_day = 30});
+      const ClientContext client = client_of(version);
+      SSL_CTX_use_certificate(client.get(), alice.get());
+      SSL_CTX_use_PrivateKey(client.get(), alice.key());
+      SSL_CTX_add1_chain_cert(client.get(), between.root());
+      Session kept;
+      const auto resumed = [&] {
+        Pair pair(*client, *server);
+        if (kept) SSL_set_session(pair.client(), kept.get());
+        // As if hands had been shaken then: nothing of the chain had ended.
+        X509_VERIFY_PARAM_set_time(SSL_get0_param(pair.server()), ::time(nullptr) - two_days);
+        REQUIRE(pair.shake_hands());
+        kept = pair.session();
+        return SSL_session_reused(pair.server()) == 1;
+      };
+      CHECK_FALSE(resumed());
+      for (int i = 0; i < 3; ++i) CHECK(resumed() == (last_day > 0));
+    }
+  }
 }
 
 TEST_CASE("a file that cannot be used is named, with the reason") {

@@ -1,7 +1,10 @@
 #include "holdfast/net/tls_sessions.h"
 
 #include <doctest/doctest.h>
+#include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
 
+#include <ctime>
 #include <deque>
 #include <memory>
 #include <string>
@@ -77,6 +80,30 @@ struct Fixture {
   std::deque<Connection> connections;
 };
 
+/// With a server of OpenSSL's own, to the end of what that has to say.
+bool shake_hands(ssl_st& client, const testing::Certificate& identity, int version) {
+  const std::unique_ptr<SSL_CTX, SslFree> context(SSL_CTX_new(TLS_server_method()));
+  SSL_CTX_set_min_proto_version(context.get(), version);
+  SSL_CTX_set_max_proto_version(context.get(), version);
+  SSL_CTX_use_certificate(context.get(), identity.get());
+  SSL_CTX_use_PrivateKey(context.get(), identity.key());
+  const TlsSession server(SSL_new(context.get()));
+  BIO* ends[2];
+  BIO_new_bio_pair(&ends[0], 0, &ends[1], 0);
+  SSL_set_bio(&client, ends[0], ends[0]);
+  SSL_set_bio(server.get(), ends[1], ends[1]);
+  SSL_set_accept_state(server.get());
+  bool done = false;
+  for (int turn = 0; turn < 4; ++turn) {
+    const bool client_done = SSL_do_handshake(&client) == 1;
+    done = SSL_do_handshake(server.get()) == 1 && client_done;
+  }
+  char nothing = 0;
+  SSL_read(&client, &nothing, 1);  // and with it the tickets
+  SSL_set_shutdown(&client, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+  return done;
+}
+
 TEST_CASE("a later connection takes up what an earlier one left") {
   const Context tls = make_context();
   for (const int version : versions) {
@@ -109,6 +136,29 @@ TEST_CASE("a ticket of TLS 1.3 is used once") {
   const auto hello_size = [&](std::size_t i) { return pairs[i].peer->received().size(); };
   CHECK(hello_size(0) > hello_size(2) + 100);
   CHECK(hello_size(1) > hello_size(2) + 100);
+}
+
+TEST_CASE("what was verified by a certificate that has ended is not offered") {
+  constexpr long two_days = 2 * 24 * 60 * 60;
+  const Context tls = make_context();
+  for (const int version : versions) {
+    for (const int last_day : {-1, 1}) {
+      CAPTURE(version);
+      CAPTURE(last_day);
+      const testing::Certificate identity =
+          authority().issue({.first_day = -10, .last_day = last_day});
+      TlsSessions kept;
+      const TlsSession first = tls->session(host);
+      // As if hands had been shaken then: the certificate had not ended.
+      X509_VERIFY_PARAM_set_time(SSL_get0_param(first.get()), ::time(nullptr) - two_days);
+      kept.begin(*first);
+      REQUIRE(shake_hands(*first, identity, version));
+      REQUIRE(kept.size() > 0);
+      const TlsSession second = tls->session(host);
+      kept.begin(*second);
+      CHECK((SSL_get0_session(second.get()) != nullptr) == (last_day > 0));
+    }
+  }
 }
 
 TEST_CASE("what is kept is bounded, and the newest") {
