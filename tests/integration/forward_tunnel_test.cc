@@ -1,5 +1,7 @@
 // How tunnels of a forward listener end when not by themselves: drains and time-outs, and what the
 // log says then. And requests to https wildcards, where holdfast makes the TLS.
+#include <thread>
+
 #include "tests/support/certificates.h"
 #include "tests/support/forward_setup.h"
 #include "tests/support/keyed_setup.h"
@@ -209,6 +211,112 @@ TEST_SUITE("time-outs") {
     tunnel.far.reset();
     CHECK(tunnel.client.wait_for_close() == Fault::reset);
     check_line(holdfast, "connection_terminated");
+  }
+}
+
+TEST_SUITE("what else may happen to a tunnel") {
+  TEST_CASE("a reload that takes its route away leaves it, and refuses the next one") {
+    if (no_machine()) return;
+    ListeningSocket peer("127.0.0.1:0");
+    const Forward with = to(peer);
+    Holdfast holdfast(with.text);
+    Tunnel tunnel(holdfast, peer);
+    const std::string without =
+        with.text.substr(0, with.text.find("[upstream.")) + "[[route]]\nrespond = {}\n";
+    CHECK(holdfast.reload(without));
+    CHECK(tunnel.carries());
+    RawClient late = holdfast.client();
+    check_problem(tunnel_to(late, "app.internal:" + port_of(peer.address())), 403,
+                  "destination-not-allowed");
+    CHECK(tunnel.carries());
+    CHECK(holdfast.reload(with.text));
+    Tunnel again(holdfast, peer);
+    CHECK(again.carries());
+    CHECK(tunnel.carries());
+  }
+
+  TEST_CASE("it holds a place of its destination's pool until it ends") {
+    if (no_machine()) return;
+    ListeningSocket peer("127.0.0.1:0");
+    const Holdfast holdfast(to(peer, "retry = { attempts = 1 }",
+                               "[upstream.internal.pool]\nmax_connections = 1\nmax_pending = 0\n")
+                                .text);
+    const std::string port = port_of(peer.address());
+    std::optional<Tunnel> tunnel(std::in_place, holdfast, peer);
+    RawClient second = holdfast.client();
+    check_problem(tunnel_to(second, "app.internal:" + port), 503, "connection-limit-reached",
+                  "connection_limit_reached");
+    RawClient elsewhere = holdfast.client();
+    CHECK(tunnel_to(elsewhere, "other.internal:" + port).status == 200);
+    elsewhere.reset();  // its other end is never taken from the queue, and would not end
+    tunnel.reset();
+    CHECK(eventually([&] {
+      RawClient third = holdfast.client();
+      const int status = tunnel_to(third, "app.internal:" + port).status;
+      third.reset();
+      return status == 200;
+    }));
+  }
+
+  TEST_CASE("a client that leaves while its destination is connected to leaves nothing") {
+    if (no_machine()) return;
+    const BlackHole hole;
+    const Holdfast holdfast(
+        Forward(wildcard(port_of(hole.address()), "timeout = { connect = \"30s\" }\n")).text);
+    const Stopwatch since;
+    for (int i = 0; i < 20; ++i) {
+      RawClient client = holdfast.client();
+      const std::string authority = "app.internal:" + port_of(hole.address());
+      client.send("CONNECT " + authority + " HTTP/1.1\r\nHost: a\r\n\r\n");
+      client.reset();
+    }
+    const nlohmann::json line = holdfast.wait_access_log(20);
+    CHECK(line["status"].is_null());
+    CHECK(line["method"] == "CONNECT");
+    CHECK(since.elapsed() < 25s);
+  }
+
+  TEST_CASE("to an address that allow names, of either family; and an Upgrade by a whole target") {
+    if (no_machine()) return;
+    ScriptedUpstream six(reply(200, "six"), BodyReading::first, "[::1]:0");
+    ScriptedUpstream app(send_raw(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        "hello"));
+    const Holdfast holdfast(Forward(wildcard(port_of(app.address()), "upgrade = [\"websocket\"]"),
+                                    "allow = [\"" + six.address() + "\"]")
+                                .text);
+    RawClient client = holdfast.client();
+    CHECK(tunnel_to(client, six.address()).status == 200);
+    CHECK(client.get("/").body == "six");
+    CHECK(fetch(holdfast.address(), "http://" + six.address() + "/").body == "six");
+    RawClient other = holdfast.client();
+    other.send(request_text("GET", "http://app.internal:" + port_of(app.address()) + "/ws",
+                            {{"Connection", "Upgrade"}, {"Upgrade", "websocket"}}));
+    CHECK(other.read_response().status == 101);
+    CHECK(other.reader().read_exactly(5) == "hello");
+  }
+
+  TEST_CASE("much goes both ways at once, unchanged, and little of it is in memory") {
+    if (no_machine()) return;
+    ListeningSocket peer("127.0.0.1:0");
+    Holdfast holdfast(to(peer).text);
+    Tunnel tunnel(holdfast, peer);
+    constexpr std::size_t much = 32 << 20;
+    std::string pattern;
+    for (int i = 0; pattern.size() < much; ++i) pattern += std::to_string(i) + ",";
+    pattern.resize(much);
+    std::thread up([&] { tunnel.client.send(pattern); });
+    std::thread down([&] { tunnel.far.send(pattern); });
+    bool same = false;
+    std::thread far([&] {
+      WireReader reader(tunnel.far);
+      same = reader.read_exactly(much) == pattern;
+    });
+    CHECK((tunnel.client.reader().read_exactly(much) == pattern));
+    for (std::thread* each : {&up, &down, &far}) each->join();
+    CHECK(same);
+    if (!built_with_sanitizers)
+      CHECK(holdfast.process().resident_bytes() < (std::size_t{64} << 20));
   }
 }
 
