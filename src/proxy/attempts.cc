@@ -9,6 +9,7 @@
 #include "holdfast/policy/idempotency_key.h"
 #include "holdfast/policy/retry.h"
 #include "holdfast/proxy/balance_key.h"
+#include "holdfast/proxy/connecting.h"
 
 namespace holdfast::proxy {
 namespace {
@@ -242,7 +243,7 @@ runtime::Task<void> Attempts::attempt(Attempt& attempt) {
     // same attempt (contract §2, Retries).
     attempt.error.reset();
     attempt.lease.close();
-    if (!attempt.pool->shared().listed()) pick_again(attempt);
+    if (!attempt.pool->shared().listed()) attempt.pick(tried_, key_for(attempt.cluster()));
     if (!attempt.error) co_await connect(attempt, true);
     if (!attempt.error) co_await round_trip(attempt);
   }
@@ -251,70 +252,14 @@ runtime::Task<void> Attempts::attempt(Attempt& attempt) {
 
 /// A connection, of its own if `fresh`.
 runtime::Task<void> Attempts::connect(Attempt& attempt, bool fresh) {
-  std::optional<Duration> patience = route_.config->timeout.connect;
   TimePoint deadline = deadline_of(attempt);
   if (!clocks_started_at_) {
     // The clocks do not run yet, but nobody waits for a place in the pool for ever.
     deadline = std::min(deadline, policy::deadline_after(now(), route_.config->timeout.total));
   }
-  while (!attempt.error && !attempt.lease) {
-    if (attempt.pool->endpoint().endpoint.is_named()) {
-      const TimePoint asked = now();
-      const TimePoint answer_by = std::min(deadline, policy::deadline_after(asked, patience));
-      co_await find_address(attempt, answer_by);
-      if (attempt.error) co_return;
-      if (patience) *patience -= std::min(*patience, now() - asked);
-    }
-    const PoolPin rival(attempt.cluster().rival_of(*attempt.pool.get()));
-    EndpointPool* const other = rival.get();
-    PoolPin& pool = attempt.pool;
-    Result<Lease> lease = co_await pool->acquire(fresh, patience, deadline, other, pool);
-    if (!lease) {
-      attempt.error = std::move(lease.error());
-    } else if (!*lease) {
-      pick_again(attempt);
-    } else {
-      attempt.lease = std::move(*lease);
-    }
-  }
-}
-
-/// The attempt's endpoint is a host name's: one of its addresses. Waits for the look-up if there is
-/// none yet; or for half of the time if what is known is stale.
-runtime::Task<void> Attempts::find_address(Attempt& attempt, TimePoint deadline) {
-  ClusterNames& names = attempt.cluster().names();
-  names.refresh();
-  bool waited = false;  // for a stale answer, once; what is picked then may know no address
-  while (!attempt.error) {
-    const PoolPin pool = attempt.pool;
-    const net::Endpoint& endpoint = pool->endpoint().endpoint;
-    if (!endpoint.is_named()) co_return;
-    if (pool->is_resolved()) {
-      if (waited || !names.is_stale(endpoint)) co_return;
-      const TimePoint half =
-          deadline == never ? never : now() + policy::time_left(deadline, now()) / 2;
-      Result<void> ignored = co_await names.wait_for_answer(endpoint, half);
-      waited = true;
-      pick_again(attempt);
-      continue;
-    }
-    Result<void> found = co_await names.wait_for_answer(endpoint, deadline);
-    if (!found) attempt.error = std::move(found.error());
-    if (found) pick_again(attempt);
-    use_known_address(attempt);
-  }
-}
-
-/// What began before a reload does not see the addresses that were found after it.
-void Attempts::use_known_address(Attempt& attempt) {
-  if (attempt.error || attempt.pool->is_resolved()) return;
-  const auto& known = attempt.cluster().names().addresses(attempt.pool->endpoint().endpoint);
-  if (!known.empty()) attempt.pool->use_address(known.front());
-}
-
-/// The list of endpoints has changed while the attempt waited.
-void Attempts::pick_again(Attempt& attempt) {
-  attempt.pick(tried_, key_for(attempt.cluster()));
+  const Choice choice{tried_, key_for(attempt.cluster())};
+  return proxy::connect(attempt, choice, fresh, route_.config->timeout.connect, deadline,
+                        services_.context);
 }
 
 /// The request out, the head of its response in.

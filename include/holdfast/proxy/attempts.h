@@ -113,7 +113,6 @@ class Attempts {
   runtime::Task<void> hedged();
   runtime::Task<void> pause_until(TimePoint at);
   runtime::Task<void> connect(Attempt& attempt, bool fresh);
-  runtime::Task<void> find_address(Attempt& attempt, TimePoint deadline);
   runtime::Task<void> round_trip(Attempt& attempt);
   runtime::Task<void> upload(Attempt& attempt);
   runtime::Task<void> read_head(Attempt& attempt, TimePoint deadline);
@@ -126,8 +125,6 @@ class Attempts {
   bool grant_retry(Attempt& last, Duration& delay);
   bool may_hedge() const;
   bool stands(const Attempt& attempt) const;
-  void pick_again(Attempt& attempt);
-  static void use_known_address(Attempt& attempt);
   void send_request(Attempt& attempt);
   void finish(Attempt& attempt);
   std::string_view host_for(const Attempt& attempt, std::string& buffer) const;
