@@ -156,9 +156,17 @@ runtime::Task<Admin::Page> Admin::drain_page_for(proxy::Transaction& transaction
   if (!order) co_return std::move(order.error());
   const Result<DrainTarget, std::string> target = parse_drain_target(*order);
   if (!target) co_return problem(400, "bad-request", "Not an endpoint", target.error());
-  if (!source_.drain(*target, action == "drain")) {
-    co_return problem(404, "no-endpoint", "No such endpoint",
-                      "No upstream of this name has this endpoint; /upstreams lists them.");
+  switch (source_.drain(*target, action == "drain")) {
+    case DrainOutcome::done:
+      break;
+    case DrainOutcome::no_endpoint:
+      co_return problem(404, "no-endpoint", "No such endpoint",
+                        "No upstream of this name has this endpoint; /upstreams lists them.");
+    case DrainOutcome::chosen_by_requests:
+      co_return problem(409, "chosen-by-requests", "Requests choose where they go",
+                        "Requests of this upstream go to what they name, and a destination is "
+                        "forgotten, its state and all, when it makes room for another, and with a "
+                        "reload. Give the host an upstream and a route of its own to take it out.");
   }
   co_return Page{200, json, source_.upstreams()};
 }

@@ -16,4 +16,14 @@ Result<DrainTarget, std::string> parse_drain_target(std::string_view body) {
   return DrainTarget{json["upstream"], json["endpoint"]};
 }
 
+DrainOutcome drain_endpoint(const proxy::Config& config, const proxy::SharedUpstreams& upstreams,
+                            const DrainTarget& target, bool draining, TimePoint now) {
+  const auto found = config.upstreams.find(target.upstream);
+  const auto shared = upstreams.find(target.upstream);
+  if (found == config.upstreams.end() || !shared) return DrainOutcome::no_endpoint;
+  if (found->second.dynamic) return DrainOutcome::chosen_by_requests;
+  const bool known = shared->endpoints().drain(target.endpoint, draining, now);
+  return known ? DrainOutcome::done : DrainOutcome::no_endpoint;
+}
+
 }  // namespace holdfast::app

@@ -76,6 +76,31 @@ Json endpoints_json(const proxy::UpstreamConfig& config, proxy::SharedUpstream* 
   return json;
 }
 
+/// Where its requests go that choose that themselves: the host of a wildcard, or of a tunnel.
+Json destination_json(const proxy::SharedUpstreams::NamedDestination& destination,
+                      const proxy::UpstreamConfig& config, const Clock& clock) {
+  proxy::SharedUpstream& shared = *destination.shared;
+  Json json;
+  json["destination"] = destination.authority;
+  json["breaker"] = name(shared.breaker_state());
+  json["endpoints"] = endpoints_json(config, &shared, clock);
+  json["connections"] = {{"active", shared.active_connections.load(std::memory_order_relaxed)},
+                         {"idle", shared.idle_connections.load(std::memory_order_relaxed)}};
+  return json;
+}
+
+void add_destinations(Json& json, const proxy::UpstreamConfig& config,
+                      const proxy::SharedUpstreams& upstreams, const Clock& clock) {
+  const auto destinations = upstreams.destinations(config.name);
+  if (!config.dynamic && destinations.empty()) return;
+  json["destinations"] = Json::array();
+  for (const auto& destination : destinations) {
+    if (json["destinations"].size() == max_destinations_shown) break;
+    json["destinations"].push_back(destination_json(destination, config, clock));
+  }
+  json["destinations_known"] = destinations.size();
+}
+
 Json upstream_json(const proxy::UpstreamConfig& config, proxy::SharedUpstream* shared,
                    const Clock& clock) {
   Json json;
@@ -120,6 +145,7 @@ std::string upstreams_page(const proxy::Config& config, const proxy::SharedUpstr
   Json list = Json::array();
   for (const auto& [name, upstream] : config.upstreams) {
     list.push_back(upstream_json(upstream, upstreams.find(name).get(), clock));
+    add_destinations(list.back(), upstream, upstreams, clock);
   }
   Json page;
   page["upstreams"] = std::move(list);

@@ -153,10 +153,18 @@ std::vector<UpstreamGauges> upstream_gauges(const proxy::Config& config,
   for (const auto& [name, upstream] : config.upstreams) {
     UpstreamGauges& row = gauges.emplace_back();
     row.name = name;
+    if (upstream.dynamic) row.destinations.emplace();
+    for (const auto& [authority, destination] : upstreams.destinations(name)) {
+      row.active_connections += destination->active_connections.load(std::memory_order_relaxed);
+      row.idle_connections += destination->idle_connections.load(std::memory_order_relaxed);
+      if (row.destinations) {
+        ++(*row.destinations)[static_cast<std::size_t>(destination->breaker_state())];
+      }
+    }
     if (const auto shared = upstreams.find(name)) {
       row.breaker = shared->breaker_state();
-      row.active_connections = shared->active_connections.load(std::memory_order_relaxed);
-      row.idle_connections = shared->idle_connections.load(std::memory_order_relaxed);
+      row.active_connections += shared->active_connections.load(std::memory_order_relaxed);
+      row.idle_connections += shared->idle_connections.load(std::memory_order_relaxed);
       row.ejections = shared->endpoints().ejections();
       row.checks_passed = shared->endpoints().checks_passed();
       row.checks_failed = shared->endpoints().checks_failed();
@@ -320,6 +328,15 @@ void tell_upstreams(MetricsPage& page, const Scrape& scrape) {
     for (std::size_t state = 0; state < upstream.endpoints.size(); ++state) {
       page.gauge(static_cast<double>(upstream.endpoints[state]),
                  labels(upstream, name(static_cast<proxy::EndpointState>(state))));
+    }
+  }
+  page.begin(MetricType::Gauge, "holdfast_upstream_destinations",
+             "Places that requests have chosen under a wildcard, by their breaker's state.");
+  for (const auto& [slot, upstream] : scrape.upstreams) {
+    if (!upstream.destinations) continue;
+    for (const BreakerState state : breaker_states) {
+      page.gauge(static_cast<double>((*upstream.destinations)[static_cast<std::size_t>(state)]),
+                 labels(upstream, name(state)));
     }
   }
   page.begin(MetricType::Counter, "holdfast_upstream_ejections_total",

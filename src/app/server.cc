@@ -262,9 +262,7 @@ AdminSource Server::admin_source() {
   source.routes = [this] { return routes_json(loaded_); };
   source.upstreams = [this] { return upstreams_page(config(), upstreams_, loop_.context().clock); };
   source.drain = [this](const DrainTarget& target, bool draining) {
-    const auto upstream = upstreams_.find(target.upstream);
-    return upstream != nullptr &&
-           upstream->endpoints().drain(target.endpoint, draining, loop_.context().now());
+    return drain_endpoint(config(), upstreams_, target, draining, loop_.context().now());
   };
   source.hosts = [this] { return config().admin.hosts; };
   source.store = [this] { return store_.get(); };

@@ -234,4 +234,18 @@ std::vector<std::shared_ptr<SharedUpstream>> SharedUpstreams::all() const {
   return all;
 }
 
+std::vector<SharedUpstreams::NamedDestination> SharedUpstreams::destinations(
+    std::string_view upstream) const {
+  const std::string prefix = std::string(upstream) + " ";
+  const std::lock_guard lock(mutex_);
+  std::vector<NamedDestination> found;
+  for (auto at = destinations_.lower_bound(prefix); at != destinations_.end(); ++at) {
+    if (!at->first.starts_with(prefix)) break;
+    auto shared = at->second.shared.lock();
+    if (!shared || shared->name() != upstream) continue;
+    found.push_back({at->first.substr(prefix.size()), std::move(shared)});
+  }
+  return found;
+}
+
 }  // namespace holdfast::proxy

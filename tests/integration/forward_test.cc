@@ -272,3 +272,38 @@ TEST_CASE("destinations are bounded, and those that are not used make room") {
   }
   CHECK(ask(holdfast, "http://app.internal:" + port + "/").body == "app");
 }
+
+TEST_CASE("an operator sees where requests go, and cannot take out what they choose") {
+  if (no_machine()) return;
+  ScriptedUpstream app([](Exchange& exchange) {
+    exchange.respond(exchange.request.headers.get("Host").starts_with("app.") ? 500 : 200);
+  });
+  const std::string port = port_of(app.address());
+  Holdfast holdfast(Forward(wildcard(port, "retry = { attempts = 1 }") +
+                            "[upstream.internal.breaker]\nconsecutive_failures = 1\n")
+                        .text);
+  CHECK(ask(holdfast, "http://app.internal:" + port + "/").status == 500);
+  CHECK(ask(holdfast, "http://other.internal:" + port + "/").status == 200);
+  nlohmann::json upstream;
+  const auto idle_at_other = [&] {
+    upstream = nlohmann::json::parse(holdfast.admin("/upstreams").body)["upstreams"][0];
+    return upstream["destinations"][1]["connections"]["idle"] == 1;
+  };
+  CHECK(eventually(idle_at_other));  // the answer comes before its connection is put back
+  REQUIRE(upstream["destinations"].size() == 2);
+  const nlohmann::json& refused = upstream["destinations"][0];
+  CHECK(refused["destination"] == "app.internal:" + port);
+  CHECK(refused["breaker"] == "open");
+  const std::string endpoint = refused["endpoints"][0]["endpoint"];
+  CHECK(endpoint == "app.internal:" + port + " 127.0.0.1:" + port);
+  CHECK(upstream["destinations"][1]["breaker"] == "closed");
+  CHECK(holdfast.metric("holdfast_upstream_destinations",
+                        {{"upstream", "internal"}, {"state", "open"}}) == 1);
+  CHECK(holdfast.admin("/metrics").body.find("app.internal") == std::string::npos);
+  for (const std::string& one : {endpoint, "*.internal:" + port}) {
+    const Response response = fetch(holdfast.admin_address(), "/upstreams/drain",
+                                    {{"Host", "localhost"}, {"X-Holdfast-Admin", "1"}}, "POST",
+                                    R"({"upstream":"internal","endpoint":")" + one + "\"}");
+    check_problem(response, 409, "chosen-by-requests");
+  }
+}

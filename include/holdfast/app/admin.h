@@ -5,7 +5,8 @@
 //                              404 without a record
 //   POST /idempotency/resolve  a person says what became of an unknown one: 409 if it is not
 //   POST /upstreams/drain      takes an endpoint out of service (admin_drain.h), whatever it is
-//        /upstreams/undrain    otherwise, and puts it back: 404 for one that there is not
+//        /upstreams/undrain    otherwise, and puts it back: 404 for one that there is not, 409
+//                              where requests choose where they go
 //
 // Contract: a Handler like the proxy's, so the wire is read by the same parser under the same
 // limits. A Host that is no IP literal, not localhost and not in admin.hosts gets 403: a web page
@@ -35,8 +36,8 @@ struct AdminSource {
   std::function<std::string()> config;
   std::function<std::string()> routes;
   std::function<std::string()> upstreams;
-  /// Takes an endpoint out of service or puts it back; false: there is no such endpoint.
-  std::function<bool(const DrainTarget& target, bool draining)> drain;
+  /// Takes an endpoint out of service or puts it back (drain_endpoint()).
+  std::function<DrainOutcome(const DrainTarget& target, bool draining)> drain;
   std::function<std::vector<std::string>()> hosts;
   /// Of this loop; nullptr where no route keeps records.
   std::function<store::Store*()> store;

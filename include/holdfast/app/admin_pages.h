@@ -16,7 +16,10 @@ namespace holdfast::app {
 
 /// The body of /upstreams: {"upstreams":[…]} in JSON, by name, each with its breaker's state, its
 /// endpoints, its connections and the options that explain them. Durations are written as the
-/// configuration has them, "5s"; null is "off".
+/// configuration has them, "5s"; null is "off". One whose requests choose where they go has its
+/// destinations, those that some worker knows at this moment: max_destinations_shown of them, and
+/// how many there are.
+inline constexpr std::size_t max_destinations_shown = 256;
 std::string upstreams_page(const proxy::Config& config, const proxy::SharedUpstreams& upstreams,
                            const Clock& clock);
 

@@ -101,9 +101,12 @@ struct UpstreamGauges {
   std::uint64_t ejections = 0;
   std::uint64_t checks_passed = 0;
   std::uint64_t checks_failed = 0;
+  /// Of one whose requests choose where they go: its destinations, by policy::BreakerState. Which
+  /// they are stands on the page /upstreams only: clients choose their names, and how many.
+  std::optional<std::array<std::size_t, 3>> destinations{};
 };
 
-/// The gauges of every upstream of `config`.
+/// The gauges of every upstream of `config`; connections are those of its destinations, too.
 std::vector<UpstreamGauges> upstream_gauges(const proxy::Config& config,
                                             const proxy::SharedUpstreams& upstreams, TimePoint now);
 

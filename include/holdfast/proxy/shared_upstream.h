@@ -125,10 +125,18 @@ class SharedUpstreams {
   void apply(const Config& config, TimePoint now = {});
   std::shared_ptr<SharedUpstream> find(std::string_view name) const;
   /// That of one destination of an upstream without a fixed place: its breaker, bounds and
-  /// endpoint. It lives as long as some worker uses it. `config` is the destination's own.
+  /// endpoint. It lives as long as some worker uses it. `config` is the destination's own,
+  /// `authority` tells it from the upstream's others.
   std::shared_ptr<SharedUpstream> destination(const UpstreamConfig& config,
                                               std::string_view authority, TimePoint now);
   std::vector<std::shared_ptr<SharedUpstream>> all() const;
+
+  struct NamedDestination {
+    std::string authority;  // as destination() was told it
+    std::shared_ptr<SharedUpstream> shared;
+  };
+  /// The destinations of an upstream that some worker uses, by their authority.
+  std::vector<NamedDestination> destinations(std::string_view upstream) const;
 
  private:
   EndpointListener listener_;

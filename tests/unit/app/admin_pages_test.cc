@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -115,4 +116,74 @@ TEST_CASE("upstreams that have no state yet are told as new ones") {
   CHECK(page.find(R"("url": "unix:/run/search.sock")") != std::string::npos);
   CHECK(page.find("draining") == std::string::npos);
   CHECK(upstreams_page(proxy::Config(), none, clock) == "{\n  \"upstreams\": []\n}\n");
+}
+
+// -- destinations that requests choose
+
+namespace {
+
+proxy::UpstreamConfig internal(const std::string& url) {
+  proxy::UpstreamConfig config;
+  config.name = "internal";
+  const auto parsed = net::Endpoint::parse_pattern(url);
+  REQUIRE(parsed);
+  config.endpoints = {{*parsed, url, 1}};
+  config.dynamic = true;
+  return config;
+}
+
+/// What the page says of the first upstream.
+nlohmann::json first_upstream(const proxy::Config& config, const proxy::SharedUpstreams& upstreams,
+                              const Clock& clock) {
+  return nlohmann::json::parse(upstreams_page(config, upstreams, clock))["upstreams"][0];
+}
+
+}  // namespace
+
+TEST_CASE("a wildcard's destinations are told while somebody uses them") {
+  proxy::Config config;
+  config.upstreams.emplace("internal", internal("http://*.internal:80"));
+  config.upstreams.emplace("internal-2", internal("http://*.internal:80"));
+  proxy::SharedUpstreams upstreams;
+  const test::ManualClock clock;
+  CHECK(first_upstream(config, upstreams, clock)["destinations"].empty());
+  upstreams.apply(config, clock.now());
+  const auto app =
+      upstreams.destination(internal("http://app.internal:80"), "app.internal:80", clock.now());
+  auto gone = upstreams.destination(internal("http://gone.internal:80"), "gone.internal:80 tls",
+                                    clock.now());
+  app->endpoints().resolved("app.internal:80", {*net::Address::from_ip("10.0.0.5", 80)},
+                            clock.now());
+  app->active_connections = 2;
+  nlohmann::json page = first_upstream(config, upstreams, clock);
+  CHECK(page["destinations_known"] == 2);
+  REQUIRE(page["destinations"].size() == 2);
+  const nlohmann::json& first = page["destinations"][0];
+  CHECK(first["destination"] == "app.internal:80");
+  CHECK(first["breaker"] == "closed");
+  CHECK(first["endpoints"].size() == 1);
+  CHECK(first["endpoints"][0]["endpoint"] == "app.internal:80 10.0.0.5:80");
+  CHECK(first["endpoints"][0]["state"] == "healthy");
+  CHECK(first["connections"] == nlohmann::json({{"active", 2}, {"idle", 0}}));
+  CHECK(page["destinations"][1]["destination"] == "gone.internal:80 tls");
+  gone.reset();
+  page = first_upstream(config, upstreams, clock);
+  CHECK(page["destinations_known"] == 1);
+  CHECK(page["destinations"].size() == 1);
+}
+
+TEST_CASE("no more destinations are told than the page has room for, and how many there are is") {
+  proxy::Config config;
+  config.upstreams.emplace("internal", internal("http://*.internal:80"));
+  proxy::SharedUpstreams upstreams;
+  const test::ManualClock clock;
+  upstreams.apply(config, clock.now());
+  std::vector<std::shared_ptr<proxy::SharedUpstream>> used;
+  for (std::size_t i = 0; i <= max_destinations_shown; ++i) {
+    const std::string authority = "n" + std::to_string(i) + ".internal:80";
+    used.push_back(upstreams.destination(internal("http://" + authority), authority, clock.now()));
+  }
+  const nlohmann::json page = first_upstream(config, upstreams, clock);
+  CHECK(page["destinations"].size() == max_destinations_shown);
+  CHECK(page["destinations_known"] == max_destinations_shown + 1);
 }

@@ -205,6 +205,42 @@ TEST_CASE("gauges come from the configuration and the state that workers share")
   CHECK(gauges[1].breaker == BreakerState::closed);
 }
 
+TEST_CASE("destinations that requests choose are counted, and their connections, without a name") {
+  const auto internal = [](const std::string& url) {
+    proxy::UpstreamConfig upstream;
+    upstream.name = "internal";
+    upstream.endpoints.push_back({*net::Endpoint::parse_pattern(url), url});
+    upstream.breaker.consecutive_failures = 1;
+    upstream.dynamic = true;
+    return upstream;
+  };
+  proxy::Config config;
+  config.upstreams.emplace("internal", internal("http://*.internal:80"));
+  proxy::SharedUpstreams upstreams;
+  upstreams.apply(config);
+  const auto good =
+      upstreams.destination(internal("http://good.internal:80"), "good.internal:80", {});
+  const auto bad = upstreams.destination(internal("http://bad.internal:80"), "bad.internal:80", {});
+  good->active_connections = 3;
+  bad->idle_connections = 4;
+  proxy::Transitions transitions;
+  Rng rng(1);
+  const auto permit = bad->acquire({}, transitions);
+  REQUIRE(permit);
+  bad->record(*permit, policy::Breaker::Outcome::failure, {}, {}, rng, transitions);
+  Bench bench;
+  bench.metrics.set_upstreams([&] { return upstream_gauges(config, upstreams, TimePoint()); });
+  const auto value = [&](const std::string& name, const std::string& state) {
+    return bench.value(name + "{upstream=\"internal\",state=\"" + state + "\"}");
+  };
+  CHECK(value("holdfast_upstream_destinations", "closed") == 1);
+  CHECK(value("holdfast_upstream_destinations", "open") == 1);
+  CHECK(value("holdfast_upstream_destinations", "half_open") == 0);
+  CHECK(value("holdfast_upstream_connections", "active") == 3);
+  CHECK(value("holdfast_upstream_connections", "idle") == 4);
+  CHECK(bench.metrics.render().find("good.internal") == std::string::npos);
+}
+
 TEST_CASE("a breaker's moves stand in the operational log, an exchange in the access log") {
   testing::CaptureFile file;
   {

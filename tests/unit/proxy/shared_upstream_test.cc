@@ -318,5 +318,29 @@ TEST_CASE("an upstream keeps its state as long as it keeps its name") {
   CHECK(b->name() == "api");  // who still uses it keeps it
 }
 
+TEST_CASE("destinations are those of their upstream that somebody uses, whatever it is called") {
+  SharedUpstreams upstreams;
+  const auto destination = [&](const std::string& name, const std::string& authority) {
+    UpstreamConfig config = limits(1, 1);
+    config.name = name;
+    return upstreams.destination(config, authority, {});
+  };
+  const auto one = destination("a", "x:80");
+  auto other = destination("a", "y:80");
+  const auto namesake = destination("a b", "x:80");
+  CHECK(destination("a", "x:80") == one);
+  const auto of = [&](std::string_view name) {
+    std::string all;
+    for (const auto& found : upstreams.destinations(name)) all += found.authority + ";";
+    return all;
+  };
+  CHECK(of("a") == "x:80;y:80;");
+  CHECK(of("a b") == "x:80;");
+  CHECK(of("b").empty());
+  CHECK(of("").empty());
+  other.reset();
+  CHECK(of("a") == "x:80;");
+}
+
 }  // namespace
 }  // namespace holdfast::proxy
