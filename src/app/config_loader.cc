@@ -331,7 +331,10 @@ class Loader {
     route.name = route.upstream = allow_name(listener);
     route.match.listener = listener.name;
     route.match.host = to_lower(proxy::host_of(authority));
-    apply(policies_of(child(&root_, "defaults")), route);
+    const Node defaults = policies_of(child(&root_, "defaults"));
+    apply(defaults, route);
+    const std::string pointer = fmt::format("/route/{}", config_->routes.size());
+    collect_origins(defaults, defaults.place.line, pointer, origins_);
     config_->routes.push_back(std::move(route));
   }
 

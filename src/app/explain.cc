@@ -12,7 +12,9 @@
 #include "holdfast/base/text.h"
 #include "holdfast/http/fields.h"
 #include "holdfast/http/method.h"
+#include "holdfast/http/syntax.h"
 #include "holdfast/net/address.h"
+#include "holdfast/proxy/destination.h"
 #include "holdfast/proxy/route.h"
 
 namespace holdfast::app {
@@ -21,7 +23,16 @@ namespace {
 struct Target {
   std::string authority;
   std::string path = "/";
+  std::string scheme = {};  // "" for a path
 };
+
+/// What a CONNECT asks for: a host and a port.
+std::optional<Target> split_authority(std::string_view text) {
+  const std::string_view host = proxy::host_of(text);
+  const bool right =
+      host.size() < text.size() && net::Endpoint::parse(fmt::format("http://{}", text));
+  return right ? std::optional(Target{std::string(text), ""}) : std::nullopt;
+}
 
 std::optional<Target> split_url(std::string_view url) {
   Target target;
@@ -30,10 +41,11 @@ std::optional<Target> split_url(std::string_view url) {
     if (!iequals(url.substr(0, scheme), "http") && !iequals(url.substr(0, scheme), "https")) {
       return std::nullopt;
     }
+    target.scheme = to_lower(url.substr(0, scheme));
     url.remove_prefix(scheme + 3);
     const std::size_t end = url.find_first_of("/?");
     target.authority = url.substr(0, end);
-    if (target.authority.empty()) return std::nullopt;
+    if (!http::is_authority(target.authority)) return std::nullopt;
     url = end == std::string_view::npos ? std::string_view() : url.substr(end);
     if (!url.starts_with('/')) return target;
   }
@@ -56,9 +68,10 @@ Result<http::Fields, std::string> parse_headers(const std::vector<std::string>& 
   return fields;
 }
 
-/// The listener that the request would come in at.
+/// The listener that the request would come in at. Only a forward proxy's takes a CONNECT, and its
+/// port is another's.
 const proxy::ListenerConfig* choose_listener(const proxy::Config& config, const std::string& wanted,
-                                             const std::string& authority) {
+                                             const std::string& authority, bool connect) {
   const auto has_port = [&](const proxy::ListenerConfig& listener) {
     return !listener.listen.address.is_unix() &&
            authority.ends_with(fmt::format(":{}", listener.listen.address.port()));
@@ -71,8 +84,47 @@ const proxy::ListenerConfig* choose_listener(const proxy::Config& config, const 
     const auto found = std::find_if(listeners.begin(), listeners.end(), is_wanted);
     return found != listeners.end() ? &*found : nullptr;
   }
-  const auto found = std::find_if(listeners.begin(), listeners.end(), has_port);
+  const auto found = connect ? std::ranges::find_if(listeners, &proxy::ListenerConfig::forward)
+                             : std::ranges::find_if(listeners, has_port);
   return found != listeners.end() ? &*found : &listeners.front();
+}
+
+/// Why the listener refuses the request whatever its routes are; "" if it does not.
+std::string_view misdirected(const proxy::ListenerConfig& listener, const Target& target,
+                             bool connect) {
+  if (connect) return listener.forward ? "" : "405 method-not-allowed: it is no forward proxy";
+  if (!listener.forward) return "";
+  if (target.scheme == "https") return "400 bad-request: for https a client sends a CONNECT";
+  return target.scheme.empty() ? "400 bad-request: a forward proxy is asked with whole URIs" : "";
+}
+
+bool goes_where_it_says(const proxy::Config& config, int route) {
+  const auto found = config.upstreams.find(config.routes[static_cast<std::size_t>(route)].upstream);
+  return found != config.upstreams.end() && found->second.dynamic;
+}
+
+/// The index of the route by which a request goes to what it names, which may be that of the
+/// listener's `allow`; -1 if none covers it. As Exchange does it.
+struct Way {
+  int route = -1;
+  std::optional<proxy::EndpointConfig> destination;
+};
+
+Way way_to(const proxy::Config& config, const proxy::ListenerConfig& listener, int route,
+           const std::string& authority, bool connect) {
+  const auto by = [&](int index) {
+    const auto found =
+        config.upstreams.find(config.routes[static_cast<std::size_t>(index)].upstream);
+    if (found == config.upstreams.end()) return Way{};
+    auto destination = proxy::destination_of(found->second, authority, connect);
+    return destination ? Way{index, std::move(destination)} : Way{};
+  };
+  Way way = route < 0 ? Way{} : by(route);
+  if (way.destination || !connect) return way;
+  const auto allowed =
+      std::ranges::find(config.routes, "allow:" + listener.name, &proxy::RouteConfig::name);
+  return allowed == config.routes.end() ? Way{}
+                                        : by(static_cast<int>(allowed - config.routes.begin()));
 }
 
 /// Writes values as `key = value  # FILE:LINE`, or `# default`.
@@ -133,51 +185,99 @@ void print_route(Printer& printer, const Json& config, std::size_t index,
   printer.values(route["fallback"], pointer + "/fallback", "fallback");
 }
 
+/// The request as the proxy would see it.
+struct Asked {
+  Target target;
+  std::string authority;
+  bool connect = false;
+  http::Fields fields;
+  const proxy::ListenerConfig* listener = nullptr;
+};
+
+Result<Asked, std::string> read(const proxy::Config& config, const ExplainRequest& request) {
+  if (!http::is_token(request.method)) {
+    return unexpected(fmt::format("{} is no method", in_quotes(request.method)));
+  }
+  Asked asked;
+  asked.connect = request.method == "CONNECT";
+  auto target = asked.connect ? split_authority(request.url) : split_url(request.url);
+  if (!target) {
+    const std::string_view wanted = asked.connect
+                                        ? "no host and port such as \"host:443\""
+                                        : "neither a URL such as \"http://host/path\" nor a path";
+    return unexpected(fmt::format("{} is {}", in_quotes(request.url), wanted));
+  }
+  auto fields = parse_headers(request.headers);
+  if (!fields) return unexpected(fields.error());
+  asked.target = *std::move(target);
+  asked.fields = *std::move(fields);
+  asked.authority = asked.target.authority.empty()
+                        ? std::string(asked.fields.value(http::FieldName::host))
+                        : asked.target.authority;
+  asked.listener = choose_listener(config, request.listener, asked.authority, asked.connect);
+  if (asked.listener == nullptr) {
+    return unexpected(fmt::format("there is no listener {}", in_quotes(request.listener)));
+  }
+  return asked;
+}
+
+/// Says which routes do not take it and which one does: its index, or -1.
+int tell_match(Printer& printer, const proxy::Config& config, const ExplainRequest& request,
+               const Asked& asked) {
+  const proxy::RouteTable table(config);
+  const proxy::RouteTable::Input input{asked.listener->name, asked.authority,
+                                       asked.target.path,    http::method_of(request.method),
+                                       request.method,       asked.fields};
+  const int taken = table.match(input);
+  const std::size_t tried = taken < 0 ? config.routes.size() : static_cast<std::size_t>(taken);
+  for (std::size_t i = 0; i < tried; ++i) {
+    printer.line(fmt::format("# route {} does not take it: {}", in_quotes(config.routes[i].name),
+                             table.mismatch(static_cast<int>(i), input)));
+  }
+  if (taken >= 0) {
+    printer.line(fmt::format("# route {} takes it", in_quotes(config.routes[tried].name)));
+  } else if (!asked.connect) {
+    printer.line("# no route takes it: 404 no-route");
+  }
+  return taken;
+}
+
+/// Says where it goes, if that is what the request names. The route that holds then, or -1.
+int tell_way(Printer& printer, const proxy::Config& config, const Asked& asked, int route) {
+  if (!asked.connect && (route < 0 || !goes_where_it_says(config, route))) return route;
+  const Way way = way_to(config, *asked.listener, route, asked.authority, asked.connect);
+  if (!way.destination) {
+    printer.line("# nothing covers this host and port: 403 destination-not-allowed");
+    return -1;
+  }
+  if (way.route != route) printer.line("# the listener's \"allow\" covers this host and port");
+  printer.line(fmt::format("# it goes to {}{}", way.destination->endpoint.text(),
+                           way.destination->credentials != nullptr ? " over TLS" : ""));
+  return way.route;
+}
+
 }  // namespace
 
 Result<std::string, std::string> explain(const LoadedConfig& loaded, const std::string& file,
                                          const ExplainRequest& request) {
   const proxy::Config& config = *loaded.config;
-  if (!http::is_token(request.method)) {
-    return unexpected(fmt::format("{} is no method", in_quotes(request.method)));
-  }
-  const auto target = split_url(request.url);
-  if (!target) {
-    return unexpected(fmt::format("{} is neither a URL such as \"http://host/path\" nor a path",
-                                  in_quotes(request.url)));
-  }
-  const auto fields = parse_headers(request.headers);
-  if (!fields) return unexpected(fields.error());
-  const std::string authority = target->authority.empty()
-                                    ? std::string(fields->value(http::FieldName::host))
-                                    : target->authority;
-  const proxy::ListenerConfig* listener = choose_listener(config, request.listener, authority);
-  if (listener == nullptr) {
-    return unexpected(fmt::format("there is no listener {}", in_quotes(request.listener)));
-  }
-
-  const proxy::RouteTable table(config);
-  const proxy::RouteTable::Input input{listener->name, authority,
-                                       target->path,   http::method_of(request.method),
-                                       request.method, *fields};
-  const int taken = table.match(input);
-  const std::size_t tried = taken < 0 ? config.routes.size() : static_cast<std::size_t>(taken);
-
+  const auto asked = read(config, request);
+  if (!asked) return unexpected(asked.error());
   Printer printer(loaded, file);
   printer.line(fmt::format("# {} {} at listener {}", request.method, request.url,
-                           in_quotes(listener->name)));
-  for (std::size_t i = 0; i < tried; ++i) {
-    printer.line(fmt::format("# route {} does not take it: {}", in_quotes(config.routes[i].name),
-                             table.mismatch(static_cast<int>(i), input)));
-  }
-  if (taken < 0) {
-    printer.line("# no route takes it: 404 no-route");
+                           in_quotes(asked->listener->name)));
+  const std::string_view refused = misdirected(*asked->listener, asked->target, asked->connect);
+  if (!refused.empty()) {
+    printer.line(fmt::format("# the listener does not take it: {}", refused));
     return printer.take();
   }
-  printer.line(fmt::format("# route {} takes it", in_quotes(config.routes[tried].name)));
-  const proxy::RouteConfig& route = config.routes[tried];
-  printer.values(route.name, fmt::format("/route/{}/name", tried), "route");
-  print_route(printer, effective_config(loaded), tried, route.upstream);
+  const int matched = tell_match(printer, config, request, *asked);
+  const int taken = tell_way(printer, config, *asked, matched);
+  if (taken < 0) return printer.take();
+  const auto index = static_cast<std::size_t>(taken);
+  const proxy::RouteConfig& route = config.routes[index];
+  printer.values(route.name, fmt::format("/route/{}/name", index), "route");
+  print_route(printer, effective_config(loaded), index, route.upstream);
   return printer.take();
 }
 

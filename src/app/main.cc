@@ -173,7 +173,9 @@ int main(int argc, char** argv) {
       app, "explain", "Say which route takes a request, and what then holds", arguments);
   explain_command->add_option("METHOD", arguments.explain.method, "the request's method")
       ->required();
-  explain_command->add_option("URL", arguments.explain.url, "http://host/path, or /path")
+  explain_command
+      ->add_option("URL", arguments.explain.url,
+                   "http://host/path, or /path; for CONNECT host:port")
       ->required();
   explain_command->add_option("-H,--header", arguments.explain.headers, "a header, 'Name: value'")
       ->allow_extra_args(false);

@@ -1,5 +1,5 @@
-// `holdfast explain`: which route takes a request, and every policy value that then holds, with the
-// line that set it.
+// `holdfast explain`: which route takes a request, where a forward proxy's request goes, and every
+// policy value that then holds, with the line that set it.
 //
 // Contract: asks nobody; reads only the configuration. Uses the RouteTable that the proxy uses.
 #pragma once
@@ -14,9 +14,11 @@ namespace holdfast::app {
 
 struct ExplainRequest {
   std::string method;
-  std::string url;                   // "http://host:port/path?query", or "/path" with a Host header
+  std::string url;                   // "http://host:port/path?query", or "/path" with a Host
+                                     // header; for CONNECT "host:port"
   std::vector<std::string> headers;  // "Name: value"
-  std::string listener;              // "": the one whose port the URL has, else the first
+  std::string listener;              // "": the one whose port the URL has, else the first; for
+                                     // CONNECT the first in forward mode
 };
 
 /// The explanation as lines of TOML with comments; the error says what is wrong with the request.

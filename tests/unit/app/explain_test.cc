@@ -130,4 +130,118 @@ TEST_CASE("the listener is the one named, or the one whose port the URL has") {
   CHECK(contains(explained({"GET", "/", {}, "second"}), "respond.status = 204"));
 }
 
+// -- at a forward proxy
+
+namespace {
+
+const std::string forward_document = R"([[listener]]
+name = "main"
+[[listener]]
+name = "proxy"
+listen = "127.0.0.1:9000"
+mode = "forward"
+allow = ["*.partner.test:8443"]
+[defaults]
+timeout = { total = "7s" }
+[upstream.internal]
+endpoints = ["http://*.internal", "https://*.secure.internal"]
+[upstream.fixed]
+endpoints = ["http://127.0.0.1:3000"]
+[[route]]
+name = "internal"
+match = { listener = "proxy", host = "*.internal" }
+upstream = "internal"
+timeout = { connect = "2s" }
+[[route]]
+name = "fixed"
+match = { host = "pay.test" }
+upstream = "fixed"
+[[route]]
+name = "here"
+match = { host = "here.test" }
+respond = { status = 204 }
+)";
+
+std::string forwarded(const std::string& method, const std::string& url) {
+  const auto text = explain(load(forward_document), "f.toml", {method, url, {}, "proxy"});
+  REQUIRE_MESSAGE(text.has_value(), text.error());
+  return *text;
+}
+
+}  // namespace
+
+TEST_CASE("what a forward proxy refuses is told with its answer") {
+  const std::string refused = "# the listener does not take it: ";
+  CHECK(contains(forwarded("GET", "/path"), refused + "400 bad-request: a forward proxy is asked"));
+  CHECK(
+      contains(forwarded("GET", "https://app.internal/"), refused + "400 bad-request: for https"));
+  CHECK(contains(forwarded("GET", "http://outside.test/"), "# no route takes it: 404 no-route\n"));
+  const std::string nowhere = "# nothing covers this host and port: 403 destination-not-allowed\n";
+  CHECK(contains(forwarded("GET", "http://app.internal:22/"), nowhere));
+  CHECK(contains(forwarded("GET", "http://a.partner.test:80/"), nowhere));
+  for (const std::string authority : {"app.internal:22", "outside.test:443", "a.partner.test:443",
+                                      "here.test:80", "pay.test:80", "127.0.0.1:80"}) {
+    CAPTURE(authority);
+    const std::string text = forwarded("CONNECT", authority);
+    CHECK(contains(text, nowhere));
+    CHECK(text.find("\nroute = ") == std::string::npos);
+  }
+  const LoadedConfig loaded = load(forward_document);
+  for (const std::string url : {"app.internal", "http://app.internal:80", "/", "app.internal:0",
+                                "user@app.internal:80", ":80", ""}) {
+    CAPTURE(url);
+    CHECK_FALSE(explain(loaded, "f", {"CONNECT", url, {}, ""}));
+  }
+  CHECK_FALSE(explain(loaded, "f", {"GET", "http://user@app.internal/", {}, "proxy"}));
+  const auto reverse = explain(loaded, "f", {"CONNECT", "app.internal:80", {}, "main"});
+  REQUIRE(reverse);
+  CHECK(contains(*reverse, refused + "405 method-not-allowed"));
+}
+
+TEST_CASE("where a forward proxy's request goes, and by which route") {
+  const std::string plain = forwarded("GET", "http://App.internal/x?y");
+  CHECK(contains(plain, "# route \"internal\" takes it\n# it goes to app.internal:80\n"));
+  CHECK(says(plain, "timeout.connect = \"2s\"", "f.toml:18"));
+  CHECK(says(plain, "timeout.total = \"7s\"", "f.toml:9"));
+  CHECK(contains(forwarded("GET", "http://pay.test:1234/"), "# route \"fixed\" takes it\n"));
+  CHECK(forwarded("GET", "http://pay.test/").find("it goes to") == std::string::npos);
+  const std::string allowed = forwarded("GET", "http://a.partner.test:8443/");
+  CHECK(contains(allowed, "# route \"allow:proxy\" takes it\n# it goes to a.partner.test:8443\n"));
+  CHECK(says(allowed, "timeout.total = \"7s\"", "f.toml:9"));
+  CHECK(says(allowed, "timeout.connect = \"1s\"", "default"));
+  CHECK(contains(forwarded("CONNECT", "app.internal:80"),
+                 "# route \"internal\" takes it\n# it goes to app.internal:80\n"));
+  CHECK(
+      contains(forwarded("CONNECT", "a.partner.test:8443"), "# it goes to a.partner.test:8443\n"));
+}
+
+TEST_CASE("a request goes over TLS where an https endpoint covers it; a tunnel carries its own") {
+  CHECK(contains(forwarded("GET", "http://a.secure.internal:443/"),
+                 "# it goes to a.secure.internal:443 over TLS\n"));
+  CHECK(contains(forwarded("CONNECT", "a.secure.internal:443"),
+                 "# it goes to a.secure.internal:443\n"));
+}
+
+TEST_CASE("a CONNECT comes in at the first listener that takes one") {
+  const auto text = explain(load(forward_document), "f", {"CONNECT", "app.internal:80", {}, ""});
+  REQUIRE(text);
+  CHECK(contains(*text, "# CONNECT app.internal:80 at listener \"proxy\"\n"));
+}
+
+TEST_CASE("allow covers another port of a host that a route takes, for a tunnel alone") {
+  std::string document = forward_document;
+  document.replace(document.find("*.partner.test:8443"), 19, "*.internal:8443");
+  const LoadedConfig loaded = load(document);
+  const auto tunnel = explain(loaded, "f", {"CONNECT", "app.internal:8443", {}, "proxy"});
+  REQUIRE(tunnel);
+  CHECK(contains(*tunnel,
+                 "# route \"internal\" takes it\n"
+                 "# the listener's \"allow\" covers this host and port\n"
+                 "# it goes to app.internal:8443\n"
+                 "route = \"allow:proxy\""));
+  const auto plain = explain(loaded, "f", {"GET", "http://app.internal:8443/", {}, "proxy"});
+  REQUIRE(plain);
+  CHECK(contains(*plain, "403 destination-not-allowed\n"));
+}
+
 }  // namespace holdfast::app
