@@ -280,6 +280,35 @@ TEST_CASE("with no endpoint healthy and no panic requests are refused at once") 
   CHECK(refused.body.find("destination-unavailable") != std::string::npos);
 }
 
+TEST_CASE("checks of an upstream that a reload removed end") {
+  std::atomic<int> checks{0};
+  ScriptedUpstream leaves([&](Exchange& exchange) {
+    ++checks;
+    exchange.respond(200);
+  });
+  std::atomic<int> others{0};
+  ScriptedUpstream stays([&](Exchange& exchange) {
+    ++others;
+    exchange.respond(200);
+  });
+  const auto upstream = [](const std::string& name, const ScriptedUpstream& app) {
+    return "[upstream." + name + "]\nendpoints = [\"" + app.url() +
+           "\"]\nhealth = { path = \"/up\", " +
+           "interval = \"10ms\" }\n[[route]]\nmatch = { path_prefix = \"/" + name +
+           "\" }\nupstream = \"" + name + "\"\n";
+  };
+  Holdfast holdfast(upstream("leaves", leaves) + upstream("stays", stays));
+  CHECK(eventually([&] { return checks > 2 && others > 2; }));
+  CHECK(holdfast.reload(upstream("stays", stays)));
+  // One may be on its way; then rounds of the other's checks bring none.
+  const int seen = others;
+  CHECK(eventually([&] { return others > seen + 5; }));
+  const int before = checks;
+  const int later = others;
+  CHECK(eventually([&] { return others > later + 20; }));
+  CHECK(checks == before);
+}
+
 TEST_CASE("an operator takes an endpoint out and puts it back, and a reload keeps it out") {
   auto servers = backends(2);
   const Setup setup{.endpoints = urls(servers), .upstream = "balance = \"round_robin\""};

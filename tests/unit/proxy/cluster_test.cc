@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <deque>
 #include <set>
 
 #include "holdfast/proxy/destination.h"
@@ -226,6 +227,71 @@ TEST_CASE("names that clients choose are looked up apart from those that the fil
   }
   CHECK(of_clients.look_ups == std::vector<std::string>{"chosen.internal"});
   CHECK(fixture.network.look_ups == std::vector<std::string>{"named.internal"});
+}
+
+TEST_CASE("a worker knows so many destinations; the one not used for longest makes room") {
+  ClusterFixture fixture;
+  auto generation = fixture.generation(wildcard());
+  const auto host = [](std::size_t i) { return "n" + std::to_string(i) + ".internal:80"; };
+  std::deque<proxy::RoutePin> pins;
+  for (std::size_t i = 0; i < Generation::max_destinations; ++i) {
+    const proxy::RouteState* const route = route_to(*generation, host(i));
+    REQUIRE(route != nullptr);
+    pins.emplace_back(*route);
+  }
+  const auto knows = [&](std::size_t i) {
+    return std::ranges::any_of(fixture.upstreams.destinations("api"),
+                               [&](const auto& known) { return known.authority == host(i); });
+  };
+  // All are in use: another is refused, and those that are known are not.
+  CHECK(route_to(*generation, host(1000)) == nullptr);
+  CHECK(route_to(*generation, host(7)) != nullptr);
+  CHECK(fixture.upstreams.destinations("api").size() == Generation::max_destinations);
+  fixture.world.pass(std::chrono::seconds(1));
+  route_to(*generation, host(0));  // used again just now
+  pins.pop_front();
+  pins.pop_front();
+  CHECK(route_to(*generation, host(1000)) != nullptr);
+  CHECK(knows(0));
+  CHECK_FALSE(knows(1));
+  CHECK(knows(1000));
+  CHECK(fixture.upstreams.destinations("api").size() == Generation::max_destinations);
+}
+
+TEST_CASE(
+    "destinations speak TLS by the credentials of the newest configuration, tunnels by none") {
+  const auto credentials = [] {
+    net::TlsClientOptions careless;
+    careless.verify = false;
+    auto made = net::TlsClientContext::make(careless, proxy::upstream_protocol);
+    REQUIRE(made);
+    return std::make_shared<net::TlsClientCredentials>(std::move(*made));
+  };
+  const auto secure = [](const std::shared_ptr<net::TlsClientCredentials>& with) {
+    Config config = wildcard();
+    auto& endpoint = config.upstreams["api"].endpoints[1];
+    endpoint.endpoint = *net::Endpoint::parse_pattern("https://*.internal:443");
+    endpoint.credentials = with;
+    return config;
+  };
+  const auto spoken_with = [](Generation& generation, bool tunnel) {
+    const auto& upstream = generation.route(0).cluster->config();
+    const auto place = proxy::destination_of(upstream, "app.internal:443", tunnel);
+    REQUIRE(place);
+    const proxy::RouteState* const route = generation.route_to(0, *place, tunnel);
+    const auto members = route->cluster->shared().endpoints().members();
+    return members->list.front().config.credentials;
+  };
+  ClusterFixture fixture;
+  const auto first = credentials();
+  const auto second = credentials();
+  auto before = fixture.generation(secure(first));
+  CHECK(spoken_with(*before, false) == first);
+  CHECK(spoken_with(*before, true) == nullptr);
+  // What is in use of the earlier one stays, and with it what workers share of the destination.
+  auto after = fixture.generation(secure(second), before.get());
+  CHECK(spoken_with(*after, false) == second);
+  CHECK(spoken_with(*after, true) == nullptr);
 }
 
 }  // namespace

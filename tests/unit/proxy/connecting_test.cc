@@ -135,6 +135,36 @@ TEST_CASE("who stood in line while every endpoint was taken out is told that non
   CHECK(second->end() == "destination_unavailable");
 }
 
+// A worker turned for ever: each name's answer, which the list of an earlier configuration does not
+// take up, made it pick the other name.
+TEST_CASE("between two names in turn that a reload overtook while they were looked up it ends") {
+  const proxy::Config config = one_upstream({"http://a.test:80", "http://b.test:80"});
+  for (const Duration second : {500ms, 700ms}) {
+    ConnectingFixture fixture(config);
+    fixture.network.script_name("a.test", found({"10.0.0.1"}, 500ms));
+    fixture.network.script_name("b.test", found({"10.0.0.2"}, second));
+    const auto one = fixture.connect();
+    const auto other = fixture.connect();
+    const auto newer = fixture.load(config);
+    fixture.world.pass(700ms);
+    CHECK(one->end().ends_with(".test:80"));
+    CHECK(other->end().ends_with(".test:80"));
+    CHECK(fixture.network.connects.size() == 2);
+  }
+}
+
+TEST_CASE("a name that fails beside one that is found is an error of the attempt, not a turn") {
+  ConnectingFixture fixture(one_upstream({"http://a.test:80", "http://b.test:80"}));
+  fixture.network.script_name("a.test", found({"10.0.0.1"}, 500ms));
+  fixture.network.script_name("b.test", {.addresses = {}, .delay = 500ms});
+  const auto one = fixture.connect();
+  const auto other = fixture.connect();
+  const auto newer = fixture.load(one_upstream({"http://a.test:80", "http://b.test:80"}));
+  fixture.world.pass(500ms);
+  CHECK(one->task.done());
+  CHECK(other->task.done());
+}
+
 TEST_CASE("ended at any moment it leaves no place taken and nobody in line") {
   for (const Duration at : {100ms, 600ms, 800ms}) {  // looked up, connected to, raced
     proxy::Config config = one_upstream({"http://api.test:80"});

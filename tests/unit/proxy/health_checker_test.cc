@@ -152,6 +152,23 @@ TEST_CASE("a list that changes gets its checkers; what stays is not asked anew")
   CHECK(fixture.network.connects.size() == before);
 }
 
+TEST_CASE("checks of an upstream that a reload removed end, one under way with its connection") {
+  CheckerFixture fixture;
+  fixture.reply = "";  // it hangs
+  fixture.world.pass(1s);
+  REQUIRE(fixture.network.accepted.back()->open());
+  const std::size_t before = fixture.network.connects.size();
+  const auto used = fixture.upstreams.find("api");  // by an exchange that goes on
+  fixture.config.upstreams.erase("api");
+  fixture.config.routes.clear();
+  fixture.load();
+  CHECK_FALSE(fixture.network.accepted.back()->open());
+  fixture.world.pass(1min);
+  CHECK(fixture.network.connects.size() == before);
+  CHECK(used->endpoints().checks_passed() == 1);
+  CHECK(used->endpoints().checks_failed() == 0);  // the one that was under way has no outcome
+}
+
 TEST_CASE("a name is looked up for its check") {
   CheckerFixture fixture({"http://app.local:80"});
   CHECK(fixture.network.look_ups == std::vector<std::string>{"app.local"});
