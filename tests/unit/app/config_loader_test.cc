@@ -4,12 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
 
-#include "holdfast/base/clock.h"
 #include "holdfast/http/method.h"
 #include "tests/unit/app/config_support.h"
 
@@ -243,11 +243,11 @@ TEST_CASE("a thousand routes and a hundred upstreams load in no time") {
              << ".local\", path_prefix = \"/p" << i << "\" }\nupstream = \"u" << i % 100
              << "\"\ntimeout = { per_try = \"1s\" }\n";
   }
-  const SystemClock clock;
-  const TimePoint start = clock.now();
+  const std::clock_t start = std::clock();
   const LoadedConfig loaded = load(document.str());
-  // Well under a second in a release build; the bound leaves room for sanitizers on a busy machine.
-  CHECK(to_seconds(clock.now() - start) < 5);
+  // Well under a second in a release build; the bound leaves room for sanitizers. It is of this
+  // process's own time: how busy the machine is says nothing.
+  CHECK(std::clock() - start < 5 * CLOCKS_PER_SEC);
   CHECK(loaded.config->routes.size() == 1000);
   CHECK(loaded.config->routes[999].retry.attempts == 2);
 }
