@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include "tests/support/certificates.h"
 #include "tests/support/keyed_setup.h"
 
 using namespace holdfast::testing;
@@ -15,18 +16,30 @@ namespace {
 
 constexpr int clients = 8;
 
+const Authority& authority() {
+  static const Authority made;
+  return made;
+}
+const Certificate& identity() {
+  static const Certificate made = authority().issue({.san = "IP:127.0.0.1"});
+  return made;
+}
+
 /// A process that executes POSTs, at a port it keeps.
 class App {
  public:
-  App(std::string name, std::string notes)
-      : name_(std::move(name)), notes_(std::move(notes)), port_(std::to_string(free_port())) {
+  App(const std::string& name, const std::string& notes, bool speaks_tls)
+      : port_(std::to_string(free_port())),
+        command_{"/usr/bin/python3", HOLDFAST_PEERS "/counting_app.py", port_, notes, name} {
+    if (speaks_tls) {
+      command_.insert(command_.end(), {identity().cert_file(), identity().key_file()});
+    }
     start();
   }
 
   std::string address() const { return "127.0.0.1:" + port_; }
   void start() {
-    process_.emplace(std::vector<std::string>{"/usr/bin/python3", HOLDFAST_PEERS "/counting_app.py",
-                                              port_, notes_, name_});
+    process_.emplace(command_);
     const bool listening = process_->standard_output().wait_for("listening").has_value();
     REQUIRE_MESSAGE(listening, process_->standard_error().text());
   }
@@ -36,9 +49,8 @@ class App {
   }
 
  private:
-  std::string name_;
-  std::string notes_;
   std::string port_;
+  std::vector<std::string> command_;
   std::optional<ChildProcess> process_;
 };
 
@@ -51,11 +63,12 @@ struct Outcome {
 /// Three apps that note what they execute, and clients that post without end through holdfast.
 class Bench {
  public:
-  explicit Bench(bool keyed) : keyed_(keyed), notes_(folder_.write("notes", "")) {
+  Bench(bool keyed, bool over_tls) : keyed_(keyed), notes_(folder_.write("notes", "")) {
     Setup setup;
+    if (over_tls) setup.upstream = "tls = { ca = \"" + authority().ca_file() + "\" }\n";
     for (int i = 0; i < 3; ++i) {
-      apps.push_back(std::make_unique<App>("app-" + std::to_string(i), notes_));
-      setup.endpoints.push_back("http://" + apps.back()->address());
+      apps.push_back(std::make_unique<App>("app-" + std::to_string(i), notes_, over_tls));
+      setup.endpoints.push_back((over_tls ? "https://" : "http://") + apps.back()->address());
     }
     setup.server = "workers = 2";
     setup.route = "retry = { budget = { ratio = 1.0 } }\n";
@@ -156,10 +169,8 @@ int count_of(const std::map<std::string, int>& counts, const std::string& id) {
   return found == counts.end() ? 0 : found->second;
 }
 
-}  // namespace
-
-TEST_CASE("a POST fails only where its own endpoint was killed under it, and none runs twice") {
-  Bench bench(false);
+void check_posts(bool over_tls) {
+  Bench bench(false, over_tls);
   bench.kill_each_once();
   const std::map<std::string, int> executions = bench.executions();
   const std::map<std::string, nlohmann::json> lines = bench.lines();
@@ -188,8 +199,8 @@ TEST_CASE("a POST fails only where its own endpoint was killed under it, and non
   CHECK(bench.holdfast->metric("holdfast_retries_total", {{"reason", "connect"}}) > 0);
 }
 
-TEST_CASE("a keyed POST runs once at most, and what is said of one that failed is true") {
-  Bench bench(true);
+void check_keyed_posts(bool over_tls) {
+  Bench bench(true, over_tls);
   bench.kill_each_once();
   const std::map<std::string, int> executions = bench.executions();
   const std::map<std::string, nlohmann::json> lines = bench.lines();
@@ -239,4 +250,22 @@ TEST_CASE("a keyed POST runs once at most, and what is said of one that failed i
     CAPTURE(id);
     CHECK(count == 1);
   }
+}
+
+}  // namespace
+
+TEST_CASE("a POST fails only where its own endpoint was killed under it, and none runs twice") {
+  check_posts(false);
+}
+
+TEST_CASE("the same over TLS, where a killed endpoint says no goodbye") {
+  check_posts(true);
+}
+
+TEST_CASE("a keyed POST runs once at most, and what is said of one that failed is true") {
+  check_keyed_posts(false);
+}
+
+TEST_CASE("the same over TLS, each attempt with a handshake of its own") {
+  check_keyed_posts(true);
 }

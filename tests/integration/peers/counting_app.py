@@ -1,10 +1,11 @@
 """A service that can be killed: it notes each POST it executes in a file before it answers.
 
-Usage: counting_app.py PORT FILE NAME
+Usage: counting_app.py PORT FILE NAME [CERTIFICATE KEY]
 """
 
 import http.server
 import os
+import ssl
 import sys
 import time
 
@@ -35,5 +36,12 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 server = Server(("127.0.0.1", port), Handler)
+if len(sys.argv) > 4:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[4], sys.argv[5])
+    # Hands are shaken by the thread of each connection.
+    server.socket = context.wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=False
+    )
 print("listening", flush=True)
 server.serve_forever()
