@@ -12,7 +12,8 @@ void Certificates::keep(std::string kind, std::string owner,
     const std::shared_ptr<const Context> current = credentials->current();
     if (!current->files_changed()) return false;
     auto made = current->read_again();
-    if (!made) return unexpected(made.error().text());
+    // Not the file: its name may have come from the environment, which is not repeated.
+    if (!made) return unexpected(made.error().key + ": " + made.error().reason);
     credentials->replace(std::move(*made));
     return true;
   };

@@ -29,6 +29,8 @@ Done trust(SSL_CTX* context, const std::string& file) {
     HOLDFAST_ASSERT(SSL_CTX_set_default_verify_paths(context) == 1);  // having none is no failure
     return {};
   }
+  Done regular = check_regular("ca", file);
+  if (!regular) return regular;
   return done_or_why(SSL_CTX_load_verify_file(context, file.c_str()) == 1, "ca", file);
 }
 
@@ -53,11 +55,16 @@ int note_that_locked(char*, int, int, void* locked) {
 }
 
 Done read_identity(SSL_CTX* context, const std::string& certificate, const std::string& key) {
+  Done regular = check_regular("cert", certificate);
+  if (regular) regular = check_regular("key", key);
+  if (!regular) return regular;
   const bool read = SSL_CTX_use_certificate_chain_file(context, certificate.c_str()) == 1;
   if (!read) return done_or_why(false, "cert", certificate);
   const bool fits = SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) == 1 &&
                     SSL_CTX_check_private_key(context) == 1;
-  return done_or_why(fits, "key", key);
+  Done done = done_or_why(fits, "key", key);
+  if (!done && done.error().reason == "unsupported") done.error().reason = "it holds no key in PEM";
+  return done;
 }
 
 void offer(SSL_CTX* context, std::string_view protocol) {
@@ -80,6 +87,11 @@ bool expect_name(SSL* session, const std::string& name) {
 }
 
 }  // namespace
+
+Done check_regular(std::string_view key, const std::string& file) {
+  if (!is_special_file(file)) return {};
+  return unexpected(TlsFileError{std::string(key), file, "it is not a regular file"});
+}
 
 Done use_identity(SSL_CTX& context, const std::string& certificate, const std::string& key) {
   bool locked = false;

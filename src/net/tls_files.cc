@@ -13,6 +13,11 @@ std::int64_t nanoseconds(const timespec& time) {
 
 }  // namespace
 
+bool is_special_file(const std::string& name) {
+  struct stat found {};
+  return ::stat(name.c_str(), &found) == 0 && !S_ISREG(found.st_mode);
+}
+
 TlsFiles::TlsFiles(const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     if (!name.empty()) files_.emplace_back(name, stamp_of(name));

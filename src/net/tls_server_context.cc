@@ -36,6 +36,8 @@ int pick_protocol(SSL*, const unsigned char** picked, unsigned char* picked_size
 
 Done ask_for_certificate(SSL_CTX& context, const std::string& file) {
   if (file.empty()) return {};
+  Done regular = check_regular("client_ca", file);
+  if (!regular) return regular;
   STACK_OF(X509_NAME)* names = SSL_load_client_CA_file(file.c_str());
   if (names == nullptr || SSL_CTX_load_verify_file(&context, file.c_str()) != 1) {
     sk_X509_NAME_pop_free(names, X509_NAME_free);

@@ -82,6 +82,10 @@ class TlsClientContext {
 Result<void, TlsFileError> use_identity(ssl_ctx_st& context, const std::string& certificate,
                                         const std::string& key);
 
+/// An error if `file`, of the key `key`, is no regular file: reading it might never end. One that
+/// is missing is for its reader to tell.
+Result<void, TlsFileError> check_regular(std::string_view key, const std::string& file);
+
 /// When the certificate that `context` shows ends.
 std::optional<WallTime> end_of_certificate(const ssl_ctx_st& context);
 

@@ -12,6 +12,10 @@
 
 namespace holdfast::net {
 
+/// True if `name` is there and no regular file: to open a FIFO, for one, is to wait for its other
+/// end, which may never come.
+bool is_special_file(const std::string& name);
+
 class TlsFiles {
  public:
   /// Looks at those of `names` that are not empty. REQUIRES: they are read afterwards.

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <openssl/ssl.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 #include <string>
@@ -29,6 +30,8 @@ TEST_CASE("a file that cannot be used is named, with its key and the reason") {
   const std::string missing = folder.path() + "/missing.pem";
   const std::string cert = client.cert_file();
   const std::string locked = client.locked_key_file();
+  const std::string fifo = folder.path() + "/fifo";
+  REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
   struct Case {
     TlsClientOptions options;
     std::string beginning;
@@ -43,6 +46,10 @@ TEST_CASE("a file that cannot be used is named, with its key and the reason") {
       {{"", "", true, cert, nonsense}, "key " + nonsense + ": ", ""},
       {{"", "", true, cert, other.key_file()}, "key " + other.key_file() + ": ", "mismatch"},
       {{"", "", true, cert, locked}, "key " + locked + ": ", "passphrase"},
+      {{fifo, "", true, "", ""}, "ca " + fifo + ": ", "it is not a regular file"},
+      {{"", "", true, fifo, cert}, "cert " + fifo + ": ", "it is not a regular file"},
+      {{"", "", true, cert, fifo}, "key " + fifo + ": ", "it is not a regular file"},
+      {{folder.path(), "", true, "", ""}, "ca " + folder.path() + ": ", "it is not a regular file"},
   };
   for (const Case& each : cases) {
     const std::string error = error_of(each.options);

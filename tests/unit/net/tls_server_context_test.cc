@@ -196,6 +196,7 @@ TEST_CASE("a file that cannot be used is named, with the reason") {
   CHECK(refused({cert, authority().issue().key_file(), ""}).find("key values mismatch") !=
         std::string::npos);
   CHECK(refused({cert, key, key}).starts_with("client_ca "));
+  CHECK(refused({cert, key, "/dev/null"}) == "client_ca /dev/null: it is not a regular file");
 }
 
 }  // namespace
