@@ -43,6 +43,7 @@ struct TlsStream::Bio {
   static int read(BIO* bio, char* buffer, int size) {
     Stream& transport = *owner(bio).transport_;
     const std::string_view taken = transport.input().substr(0, static_cast<std::size_t>(size));
+    if (owner(bio).first_byte_ == 0 && !taken.empty()) owner(bio).first_byte_ = taken.front();
     BIO_clear_retry_flags(bio);
     if (taken.empty()) {
       BIO_set_retry_read(bio);
@@ -237,13 +238,15 @@ void TlsStream::fail_by_protocol() {
     const long verdict = SSL_get_verify_result(session_.get());
     fail(ErrorType::tls_certificate_error,
          std::string("its certificate is refused: ") + X509_verify_cert_error_string(verdict));
+  } else if (is_ssl_reason(code, SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)) {
+    fail(ErrorType::tls_certificate_error, "it shows no certificate");
   } else if (is_alert(code)) {
     fail(ErrorType::tls_alert_received, "the peer refused: " + take_openssl_reason());
+  } else if (is_server_ && !established_ && first_byte_ >= 'A' && first_byte_ <= 'Z') {
+    outgoing_ = plain_http_answer;  // a record of TLS begins with no letter, a method does
+    fail(ErrorType::tls_protocol_error, "the peer speaks HTTP without TLS");
   } else if (is_ssl_reason(code, SSL_R_WRONG_VERSION_NUMBER)) {
     fail(ErrorType::tls_protocol_error, "what the peer says is not TLS");
-  } else if (is_ssl_reason(code, SSL_R_HTTP_REQUEST)) {
-    outgoing_ = plain_http_answer;
-    fail(ErrorType::tls_protocol_error, "the peer speaks HTTP without TLS");
   } else {
     fail(ErrorType::tls_protocol_error, take_openssl_reason());
   }
@@ -382,7 +385,7 @@ runtime::Task<Result<std::unique_ptr<Stream>>> tls_connect(
 runtime::Task<Result<std::unique_ptr<Stream>>> tls_accept(std::unique_ptr<Stream>& transport,
                                                           TlsSession& session, TimePoint deadline,
                                                           runtime::Context& context) {
-  constexpr std::string_view name = "the client";
+  const std::string name = transport->peer().is_unix() ? "the client" : transport->peer().text();
   auto stream =
       std::make_unique<TlsStream>(std::move(transport), std::move(session), name, context);
   TlsStream& shaking = *stream;

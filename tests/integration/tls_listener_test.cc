@@ -177,7 +177,7 @@ TEST_CASE("a client without the right certificate is not let in, and counted") {
   CHECK(bench.curl_as(forged, {bench.url()}).exit_code != 0);
   CHECK(bench.app.request_count() == 0);
   CHECK(bench.holdfast->metric("holdfast_tls_handshakes_failed_total",
-                               {{"listener", "main"}, {"reason", "tls_certificate_error"}}) == 3);
+                               {{"listener", "main"}, {"reason", "tls_certificate_error"}}) == 4);
   CHECK(bench.failed_handshakes() == 4);
   CHECK(body_of(bench.curl_as(client_certificate(), {bench.url()})) == "hello");
 }
@@ -296,12 +296,15 @@ TEST_CASE("a scope of certificates needs a listener that asks for them") {
 
 TEST_CASE("what is no TLS, or does not go on, ends in time and disturbs nobody") {
   Bench bench({.endpoints = {}, .server = "header_timeout = \"300ms\"\nworkers = 1"});
-  RawClient plain(bench.address());
-  plain.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-  const Response told = plain.read_response();
-  CHECK(told.status == 400);
-  CHECK(told.body.find("TLS") != std::string::npos);
-  CHECK(plain.wait_for_close() != Fault::timeout);
+  for (const std::string method : {"GET", "POST", "DELETE", "CONNECT", "X"}) {
+    CAPTURE(method);
+    RawClient plain(bench.address());
+    plain.send(method + " / HTTP/1.1\r\nHost: a\r\n\r\n");
+    const Response told = plain.read_response();
+    CHECK(told.status == 400);
+    CHECK(told.body.find("TLS") != std::string::npos);
+    CHECK(plain.wait_for_close() != Fault::timeout);
+  }
 
   std::list<RawClient> idle;
   for (int n = 0; n < 1000; ++n) {

@@ -30,9 +30,9 @@
 #include <string_view>
 
 #include "holdfast/base/result.h"
-#include "holdfast/net/tls_identity.h"
 #include "holdfast/net/stream.h"
 #include "holdfast/net/tls_context.h"
+#include "holdfast/net/tls_identity.h"
 #include "holdfast/net/tls_sessions.h"
 #include "holdfast/runtime/context.h"
 #include "holdfast/runtime/task.h"
@@ -107,6 +107,7 @@ class TlsStream final : public Stream, private Stream::Carried, private runtime:
   const std::string name_;
   std::unique_ptr<Stream> transport_;
   std::string outgoing_;     // encrypted, and not handed to the transport yet
+  char first_byte_ = 0;      // of all that the peer has said
   std::size_t unasked_ = 0;  // of outgoing_: answers of the protocol, not sent by our user
   TlsSession session_;
   const bool is_server_;
