@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 
 #include "holdfast/base/assert.h"
+#include "holdfast/base/text.h"
+#include "holdfast/net/address.h"
 
 namespace holdfast::app {
 namespace {
@@ -29,6 +31,12 @@ bool is_pair(const net::TlsClientOptions& tls) {
 }
 
 }  // namespace
+
+bool is_server_name(std::string_view text) {
+  if (net::Address::from_ip(text, 0)) return true;
+  const auto url = net::Endpoint::parse("http://" + std::string(text));
+  return url && url->is_named() && iequals(url->host, text);
+}
 
 TlsContexts::TlsContexts(const proxy::Config* in_use) {
   if (in_use == nullptr) return;

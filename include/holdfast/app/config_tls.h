@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -21,11 +22,15 @@
 
 namespace holdfast::app {
 
+bool is_server_name(std::string_view text);
+inline constexpr TextRule server_name_rule = {R"(a host's name or address such as "pay.local")",
+                                              is_server_name};
+
 /// The list of its keys, for Reader and EffectiveWriter.
 template <class Keys>
 void client_tls_keys(Keys& keys, net::TlsClientOptions& tls) {
   keys.text("ca", tls.ca, some_text_rule);
-  keys.text("server_name", tls.server_name, some_text_rule);
+  keys.text("server_name", tls.server_name, server_name_rule);
   keys.boolean("verify", tls.verify);
   keys.text("cert", tls.cert, some_text_rule);
   keys.text("key", tls.key, some_text_rule);

@@ -42,6 +42,18 @@ TEST_CASE("a wrong value of a tls table is told at its place, a file's with the 
   CHECK(refuses(rediss + "tls = { cert = \"a\" }\n", unpaired));
   CHECK(refuses(rediss + "tls = { key = \"a\" }\n", unpaired));
   CHECK(refuses(rediss + "tls = { sni = \"a\" }\n", "unknown key \"sni\""));
+  for (const std::string name : {"", "a b", "a.test\\u0000.evil", "https://a.test", "a.test:443",
+                                 "[::1]", "*.test", "a/b", "u@a.test"}) {
+    CAPTURE(name);
+    CHECK(refuses(rediss + "tls = { server_name = \"" + name + "\" }\n",
+                  "\"server_name\" must be a host's name or address such as \"pay.local\""));
+  }
+  CHECK(refuses(rediss + "tls = { server_name = \"" + std::string(300, 'a') + "\" }\n",
+                "\"server_name\" must be"));
+  for (const std::string name : {"a.test", "A.Test", "localhost", "10.0.0.1", "::1"}) {
+    CAPTURE(name);
+    CHECK(errors_of(rediss + "tls = { server_name = \"" + name + "\" }\n").empty());
+  }
   CHECK(
       refuses(rediss + "tls = { ca = \"/nowhere/ca.pem\" }\n",
               "f.toml:4:14: error: cannot use ca \"/nowhere/ca.pem\": No such file or directory"));
