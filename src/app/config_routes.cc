@@ -10,6 +10,7 @@
 #include "holdfast/base/text.h"
 #include "holdfast/http/fields.h"
 #include "holdfast/http/method.h"
+#include "holdfast/proxy/heads.h"
 #include "holdfast/proxy/route.h"
 #include "holdfast/proxy/route_pattern.h"
 
@@ -48,7 +49,7 @@ bool is_upgrade(std::string_view text) {
 }
 
 bool is_trailer(std::string_view text) {
-  return http::is_token(text) && !is_framing_header(text);
+  return http::is_token(text) && !is_framing_header(text) && !proxy::is_forwarding_name(text);
 }
 
 constexpr TextRule path_rule = {R"(a path that begins with "/", without a query)", is_path};

@@ -1,6 +1,7 @@
 #include "holdfast/proxy/heads.h"
 
 #include <algorithm>
+#include <array>
 
 #include "holdfast/base/text.h"
 #include "holdfast/base/text_writer.h"
@@ -109,7 +110,8 @@ bool is_client_certificate(const Field& field) {
 /// True for what a client could only forge: holdfast sets it by itself.
 bool is_forwarding_field(const Field& field) {
   return field.id == FieldName::x_forwarded_for || field.id == FieldName::x_forwarded_proto ||
-         field.id == FieldName::x_forwarded_host || is_client_certificate(field);
+         field.id == FieldName::x_forwarded_host ||
+         (field.id == FieldName::other && is_forwarding_name(field.name));
 }
 
 /// True for a name that the route sets or removes by itself.
@@ -207,6 +209,17 @@ StrippedTarget strip_target(std::string_view target, std::string_view prefix) {
   if (rest.starts_with('/')) return {"", rest};
   if (rest.empty() || rest.front() == '?') return {"/", rest};
   return {"", target};
+}
+
+bool is_forwarding_name(std::string_view name) {
+  constexpr std::array<std::string_view, 4> known{"x-forwarded-for", "x-forwarded-proto",
+                                                  "x-forwarded-host", "x-forwarded-client-cert"};
+  const auto same = [](char a, char b) {
+    if (b >= 'A' && b <= 'Z') return a == b - 'A' + 'a';
+    return a == (b == '_' ? '-' : b);
+  };
+  return std::ranges::any_of(
+      known, [&](std::string_view one) { return std::ranges::equal(one, name, same); });
 }
 
 void append_upstream_head(std::string& text, const http::RequestHead& request,

@@ -90,6 +90,10 @@ struct OwnResponse {
 void append_own_head(std::string& out, const OwnResponse& response, std::string_view server_name,
                      bool close, WallTime now);
 
+/// True for X-Forwarded-For, -Proto, -Host and -Client-Cert, which only holdfast may say, in every
+/// spelling that an app may take for them: to CGI and its like "_" and "-" are one.
+bool is_forwarding_name(std::string_view name);
+
 /// How many times `name` stands in Via as a received-by (RFC 9110 §7.6.3).
 int times_in_via(const http::Fields& fields, std::string_view name);
 

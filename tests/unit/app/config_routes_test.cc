@@ -105,7 +105,9 @@ TEST_CASE("rewrite, upgrade and trailers") {
   CHECK(refuses(with_route("rewrite.remove_headers = [\"Host\"]\n"),
                 "each item of \"remove_headers\""));
   CHECK(refuses(with_route("upgrade = [\"h2c\"]\n"), "each item of \"upgrade\""));
-  CHECK(refuses(with_route("trailers = [\"Content-Length\"]\n"), "each item of \"trailers\""));
+  for (const std::string field : {"Content-Length", "X-Forwarded-For", "X_Forwarded_Client_Cert"}) {
+    CHECK(refuses(with_route("trailers = [\"" + field + "\"]\n"), "each item of \"trailers\""));
+  }
 }
 
 TEST_CASE("a route cannot be called as metrics call the absence of one") {

@@ -12,9 +12,15 @@ namespace {
 
 using namespace std::chrono_literals;
 
+http::ParserLimits passing_all_names() {
+  http::ParserLimits limits;
+  limits.underscore_headers = http::UnderscorePolicy::pass;
+  return limits;
+}
+
 /// A request as the parser reads it; the head's views live as long as this.
 struct Request {
-  explicit Request(const std::string& bytes) : parser(http::ParserLimits{}) {
+  explicit Request(const std::string& bytes) : parser(passing_all_names()) {
     const auto step = parser.parse(bytes);
     REQUIRE(step);
     REQUIRE(step->event == http::ParseEvent::head);
@@ -140,6 +146,17 @@ TEST_CASE("X-Forwarded-*: replaced for anybody, appended to for a trusted peer")
     CHECK(has(head, "X-Forwarded-For: 10.0.0.1, 10.0.0.2, 10.0.0.3, 192.0.2.7"));
     CHECK(has(head, "X-Forwarded-Proto: https"));
     CHECK(has(head, "X-Forwarded-Host: public.test"));
+  }
+  SUBCASE("nor in a spelling that an app may take for it") {
+    const std::string head = upstream_head(
+        get("X_Forwarded_For: 10.0.0.1\r\nX-Forwarded_Proto: https\r\nx_forwarded-host: b.test\r\n"
+            "X_Forwarded_Client_Cert: Hash=0\r\nX_Forwarded: stays\r\n"),
+        edits);
+    CHECK(head.find("10.0.0.1") == std::string::npos);
+    CHECK(head.find("https") == std::string::npos);
+    CHECK(head.find("b.test") == std::string::npos);
+    CHECK(head.find("Hash") == std::string::npos);
+    CHECK(has(head, "X_Forwarded: stays"));
   }
   SUBCASE("a unix socket has no address to add") {
     edits.client_ip = "";
