@@ -1,7 +1,12 @@
 // As call.py, by the `fetch` of undici. Its proxy agent asks for a tunnel whatever the scheme.
+const { readFileSync } = require('fs');
 const { fetch, ProxyAgent, setGlobalDispatcher } = require('undici');
 
-setGlobalDispatcher(new ProxyAgent(process.env.HTTP_PROXY));
+// Debian's node takes no authority from its environment.
+const tls = { ca: readFileSync(process.env.AUTHORITY) };
+setGlobalDispatcher(
+  new ProxyAgent({ uri: process.env.HTTP_PROXY, requestTls: tls, proxyTls: tls }),
+);
 
 async function call(method, url) {
   const body = method === 'POST' ? 'x'.repeat(100000) : undefined;
