@@ -31,7 +31,7 @@ std::optional<Target> split_authority(std::string_view text) {
   const std::string_view host = proxy::host_of(text);
   const bool right =
       host.size() < text.size() && net::Endpoint::parse(fmt::format("http://{}", text));
-  return right ? std::optional(Target{std::string(text), ""}) : std::nullopt;
+  return right ? std::optional(Target{std::string(text)}) : std::nullopt;
 }
 
 std::optional<Target> split_url(std::string_view url) {
@@ -121,6 +121,8 @@ Way way_to(const proxy::Config& config, const proxy::ListenerConfig& listener, i
   };
   Way way = route < 0 ? Way{} : by(route);
   if (way.destination || !connect) return way;
+  const bool answered = route >= 0 && config.routes[static_cast<std::size_t>(route)].respond;
+  if (answered) return {};
   const auto allowed =
       std::ranges::find(config.routes, "allow:" + listener.name, &proxy::RouteConfig::name);
   return allowed == config.routes.end() ? Way{}

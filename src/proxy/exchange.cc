@@ -75,7 +75,8 @@ Exchange::~Exchange() {
 /// The stage that answers: this one only chooses it.
 runtime::Task<void> Exchange::run() {
   const http::RequestHead& request = transaction_.request();
-  const std::string_view path = is_connect() ? std::string_view{} : request.path;
+  // What goes through a tunnel may ask for any path.
+  const std::string_view path = is_connect() ? std::string_view("/") : request.path;
   const RouteTable::Input input{transaction_.listener(), request.authority,   path,
                                 request.method,          request.method_text, request.fields};
   const int index = generation_.routes().match(input);
@@ -137,9 +138,10 @@ bool Exchange::find_destination(int route) {
 }
 
 /// As find_destination(), by the listener's `allow`, for what the route that matched does not
-/// cover: mostly another port of the same host.
+/// cover: mostly another port of the same host. But what a route answers by itself goes nowhere.
 bool Exchange::find_allowed() {
   const RouteState* const matched = route_;
+  if (matched != nullptr && matched->config->respond) return false;
   const std::vector<RouteConfig>& routes = generation_.config().routes;
   const auto allowed =
       std::ranges::find(routes, "allow:" + transaction_.listener(), &RouteConfig::name);

@@ -174,6 +174,25 @@ TEST_CASE("a tunnel to a port that allow names beside the route of its host") {
   CHECK(client.read_response().body == "other");
 }
 
+TEST_CASE("what a route answers by itself is no way for a tunnel, whatever else covers it") {
+  if (no_machine()) return;
+  ScriptedUpstream app(reply(200, "app"));
+  const std::string port = port_of(app.address());
+  for (const std::string path : {"", ", path_prefix = \"/\""}) {
+    CAPTURE(path);
+    const std::string closed = "[[route]]\nmatch = { host = \"secret.internal\"" + path +
+                               " }\nrespond = { status = 403 }\n";
+    const Holdfast holdfast(
+        Forward(closed + wildcard(port), "allow = [\"*.internal:" + port + "\"]").text);
+    RawClient client = holdfast.client();
+    check_problem(tunnel_to(client, "secret.internal:" + port), 403, "destination-not-allowed");
+    CHECK(client.wait_for_close() == Fault::end);
+    RawClient other = holdfast.client();
+    CHECK(tunnel_to(other, "app.internal:" + port).status == 200);
+  }
+  CHECK(app.request_count() == 0);
+}
+
 TEST_CASE("a tunnel that is refused: 403, and nothing behind it is a request") {
   if (no_machine()) return;
   ScriptedUpstream app(reply(200, "app"));

@@ -198,6 +198,21 @@ TEST_CASE("what a forward proxy refuses is told with its answer") {
   CHECK(contains(*reverse, refused + "405 method-not-allowed"));
 }
 
+TEST_CASE("a tunnel has no way through a route that answers by itself") {
+  for (const std::string path : {"", ", path_prefix = \"/\""}) {
+    const LoadedConfig loaded = load(
+        "[[listener]]\nname = \"proxy\"\nmode = \"forward\"\nallow = [\"*.internal:80\"]\n"
+        "[[route]]\nmatch = { host = \"secret.internal\"" +
+        path + " }\nrespond = { status = 403 }\n");
+    const auto text = explain(loaded, "f", {"CONNECT", "secret.internal:80", {}, "proxy"});
+    REQUIRE(text);
+    CHECK(contains(*text, "403 destination-not-allowed\n"));
+    const auto other = explain(loaded, "f", {"CONNECT", "app.internal:80", {}, "proxy"});
+    REQUIRE(other);
+    CHECK(contains(*other, "# it goes to app.internal:80\n"));
+  }
+}
+
 TEST_CASE("where a forward proxy's request goes, and by which route") {
   const std::string plain = forwarded("GET", "http://App.internal/x?y");
   CHECK(contains(plain, "# route \"internal\" takes it\n# it goes to app.internal:80\n"));
