@@ -415,6 +415,29 @@ TEST_CASE("a file that cannot be used is refused by a reload, and the old one st
   CHECK(holdfast.get("/").status == 200);
 }
 
+TEST_CASE("changed files are used without a signal, bad ones are told and not used") {
+  const TemporaryFolder folder;
+  const Certificate client = authority().issue({.san = "DNS:holdfast"});
+  const std::string ca = folder.write("ca.pem", file_text(Authority("a stranger").ca_file()));
+  ScriptedUpstream app(reply(200));
+  TlsFront front(app.address(), good());
+  const Holdfast holdfast(once(front.url(), "tls = { ca = \"" + ca + "\", cert = \"" +
+                                                client.cert_file() + "\", key = \"" +
+                                                client.key_file() + "\" }\n"));
+  const auto stale = [&] {
+    return holdfast.metric("holdfast_tls_certificate_stale", {{"upstream", "app"}});
+  };
+  CHECK(holdfast.metric("holdfast_tls_certificate_expiry_timestamp_seconds",
+                        {{"upstream", "app"}}) > 0);
+  CHECK(proxy_status(holdfast.get("/"), "error") == "tls_certificate_error");
+  folder.write("ca.pem", file_text(authority().ca_file()));
+  CHECK(eventually([&] { return holdfast.get("/").status == 200; }));
+  folder.write("ca.pem", "nothing of the kind");
+  CHECK(eventually([&] { return stale() == 1; }));
+  CHECK(holdfast.wait_for_log("certificates refused, the old ones stay"));
+  CHECK(holdfast.get("/").status == 200);
+}
+
 TEST_CASE("the server's certificate is rotated under load: none of 10,000 requests fails") {
   constexpr int clients = 4;
   const int requests = built_with_sanitizers ? 500 : 2500;
