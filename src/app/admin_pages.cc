@@ -76,6 +76,23 @@ Json endpoints_json(const proxy::UpstreamConfig& config, proxy::SharedUpstream* 
   return json;
 }
 
+/// Its host names, each with the last good answer and what is wrong since.
+Json names_json(proxy::SharedUpstream& shared, const Clock& clock) {
+  Json json = Json::array();
+  const auto date = [&](const std::optional<TimePoint>& at) {
+    return at ? Json(rfc3339(clock.wall_now() + (*at - clock.now()))) : Json(nullptr);
+  };
+  for (const proxy::NameReport& report : shared.endpoints().names()) {
+    Json& name = json.emplace_back();
+    name["name"] = report.name;
+    name["addresses"] = report.addresses;
+    name["answered"] = date(report.answered);
+    name["failing_since"] = date(report.failing_since);
+    name["why"] = report.why.empty() ? Json(nullptr) : Json(report.why);
+  }
+  return json;
+}
+
 /// Where its requests go that choose that themselves: the host of a wildcard, or of a tunnel.
 Json destination_json(const proxy::SharedUpstreams::NamedDestination& destination,
                       const proxy::UpstreamConfig& config, const Clock& clock) {
@@ -109,6 +126,7 @@ Json upstream_json(const proxy::UpstreamConfig& config, proxy::SharedUpstream* s
   json["balance"] = name(config.balance);
   json["panic"] = shared != nullptr && shared->endpoints().panic();
   json["endpoints"] = endpoints_json(config, shared, clock);
+  json["names"] = shared != nullptr ? names_json(*shared, clock) : Json::array();
   json["connections"] = connections_json(config.pool, shared);
   json["dns_refresh"] = format_duration(config.dns_refresh);
   return json;

@@ -47,4 +47,19 @@ void EndpointLog::changed(std::string_view upstream, const proxy::EndpointChange
                {"left_out", left_out}});
 }
 
+void EndpointLog::name_changed(std::string_view upstream, const proxy::NameChange& change) {
+  int left_out = 0;
+  if (!has_room(change.at, left_out)) return;
+  const std::string_view message = change.found            ? "a name is found again"
+                                   : change.addresses == 0 ? "a name is not found"
+                                                           : "a name is not found, its last "
+                                                             "addresses stay in use";
+  logger_.log(change.found ? LogLevel::info : LogLevel::warn, message,
+              {{"upstream", upstream},
+               {"name", change.name},
+               {"why", change.why},
+               {"addresses", change.addresses},
+               {"left_out", left_out}});
+}
+
 }  // namespace holdfast::app

@@ -96,7 +96,7 @@ void WorkerMetrics::fell_back(Slot route, std::string_view reason) {
 }
 
 void WorkerMetrics::breaker_moved(Slot upstream, std::string_view upstream_name,
-                                  policy::Breaker::Transition transition) {
+                                  policy::Breaker::Transition transition, std::string_view last) {
   const auto [from, to] = transition;
   cells_.breaker_transitions.at(upstream, BreakerMove{from, to}).add();
 
@@ -104,8 +104,9 @@ void WorkerMetrics::breaker_moved(Slot upstream, std::string_view upstream_name,
   const std::string_view message = opened                       ? "breaker opened"
                                    : to == BreakerState::closed ? "breaker closed"
                                                                 : "breaker half-open";
-  logger_.log(opened ? LogLevel::warn : LogLevel::info, message,
-              {{"upstream", upstream_name}, {"from", name(from)}, {"to", name(to)}});
+  logger_.log(
+      opened ? LogLevel::warn : LogLevel::info, message,
+      {{"upstream", upstream_name}, {"from", name(from)}, {"to", name(to)}, {"last", last}});
 }
 
 void WorkerMetrics::breaker_rejected(Slot upstream) {
@@ -170,6 +171,10 @@ std::vector<UpstreamGauges> upstream_gauges(const proxy::Config& config,
       row.checks_failed = shared->endpoints().checks_failed();
       for (const proxy::EndpointReport& report : shared->endpoints().report(now)) {
         ++row.endpoints[static_cast<std::size_t>(report.state)];
+      }
+      for (const proxy::NameReport& report : shared->endpoints().names()) {
+        ++row.names;
+        if (report.failing_since) ++row.names_failing;
       }
     }
   }
@@ -314,6 +319,7 @@ void tell_upstreams(MetricsPage& page, const Scrape& scrape) {
 
   page.begin(MetricType::Gauge, "holdfast_breaker_state", "1 for the state a breaker is in.");
   for (const auto& [slot, upstream] : scrape.upstreams) {
+    if (upstream.destinations) continue;  // each of these has one
     for (const BreakerState state : breaker_states) {
       page.gauge(state == upstream.breaker ? 1 : 0, labels(upstream, name(state)));
     }
@@ -338,6 +344,14 @@ void tell_upstreams(MetricsPage& page, const Scrape& scrape) {
       page.gauge(static_cast<double>((*upstream.destinations)[static_cast<std::size_t>(state)]),
                  labels(upstream, name(state)));
     }
+  }
+  page.begin(MetricType::Gauge, "holdfast_upstream_names",
+             "Host names among the endpoints, by whether they were found when last looked up.");
+  for (const auto& [slot, upstream] : scrape.upstreams) {
+    if (upstream.names == 0) continue;
+    page.gauge(static_cast<double>(upstream.names - upstream.names_failing),
+               labels(upstream, "found"));
+    page.gauge(static_cast<double>(upstream.names_failing), labels(upstream, "failing"));
   }
   page.begin(MetricType::Counter, "holdfast_upstream_ejections_total",
              "Endpoints ejected because their answers failed.");

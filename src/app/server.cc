@@ -191,7 +191,10 @@ bool Server::start() {
       {[this](std::string_view upstream, const proxy::EndpointChange& change) {
          endpoint_log_.changed(upstream, change);
        },
-       [this] { loop_.post([this] { health_.sync(); }); }});
+       [this] { loop_.post([this] { health_.sync(); }); },
+       [this](std::string_view upstream, const proxy::NameChange& change) {
+         endpoint_log_.name_changed(upstream, change);
+       }});
   metrics_.set_log_dropped([this] { return error_sink_.dropped() + access_sink_.dropped(); });
   metrics_.set_upstreams(
       [this] { return upstream_gauges(config(), upstreams_, loop_.context().now()); });

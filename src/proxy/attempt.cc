@@ -56,7 +56,7 @@ void Attempt::tell_endpoint(Breaker::Outcome outcome) {
   SharedEndpoints& all = cluster_.shared().endpoints();
   const TimePoint now = services_.context.now();
   if (outcome == Breaker::Outcome::failure) {
-    all.record(endpoint, Outcome::failure, started, now, failure_name());
+    all.record(endpoint, Outcome::failure, started, now, failure());
   } else if (endpoint.failing()) {
     all.record(endpoint, Outcome::success, started, now, {});
   }
@@ -134,9 +134,15 @@ void Attempt::hand_back() {
 }
 
 void Attempt::report(const Transitions& transitions) {
+  if (transitions.empty()) return;
+  const std::string last = begun && pool ? failure() + " at " + std::string(pool->text()) : "";
   for (const Breaker::Transition& transition : transitions) {
-    services_.observer.breaker_moved(cluster_.slot(), cluster_.config().name, transition);
+    services_.observer.breaker_moved(cluster_.slot(), cluster_.config().name, transition, last);
   }
+}
+
+std::string Attempt::failure() const {
+  return error ? std::string(name(error->type)) : std::to_string(status);
 }
 
 std::string Attempt::failure_name() const {

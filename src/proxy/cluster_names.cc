@@ -98,6 +98,7 @@ runtime::Task<void> ClusterNames::look_up(Name& name) {
   } else {
     name.next = after(now, std::min(look_up_pause, refresh_));
     name.error = std::move(found.error());
+    endpoints_.not_found(name.text, name.error.detail, now);
   }
   plan();
   for (runtime::DeferredSignal* waiting : name.waiting) waiting->notify(now);

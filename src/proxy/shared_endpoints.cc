@@ -46,11 +46,8 @@ void SharedEndpoints::configure(const UpstreamConfig& config, TimePoint now) {
     configured_ = config.endpoints;
     outlier_ = config.outlier;
     health_ = config.health;
-    std::erase_if(resolved_, [&](const auto& entry) {
-      return std::ranges::none_of(configured_, [&](const EndpointConfig& endpoint) {
-        return endpoint.endpoint.text() == entry.first;
-      });
-    });
+    std::erase_if(resolved_, [&](const auto& entry) { return !has_name(entry.first); });
+    std::erase_if(troubles_, [&](const auto& entry) { return !has_name(entry.first); });
     std::erase_if(drained_, [&](const std::string& key) {
       return std::ranges::none_of(configured_, [&](const EndpointConfig& endpoint) {
         const std::string text = endpoint.endpoint.text();
@@ -66,21 +63,68 @@ void SharedEndpoints::configure(const UpstreamConfig& config, TimePoint now) {
 void SharedEndpoints::resolved(std::string_view endpoint,
                                const std::vector<net::Address>& addresses, TimePoint now) {
   Changes changes;
+  bool found_again = false;
+  bool list_changed = false;
   {
     const std::lock_guard lock(mutex_);
-    const bool configured = std::ranges::any_of(configured_, [&](const EndpointConfig& one) {
-      return one.endpoint.is_named() && one.endpoint.text() == endpoint;
-    });
-    if (!configured) return;
+    if (!has_name(endpoint)) return;
     Resolved& known = resolved_[std::string(endpoint)];
     known.at = now;
+    if (const auto trouble = troubles_.find(endpoint); trouble != troubles_.end()) {
+      troubles_.erase(trouble);
+      found_again = true;
+    }
     // A name server may give the same list in another order each time.
-    if (std::ranges::is_permutation(known.addresses, addresses)) return;
-    known.addresses = addresses;
-    rebuild(now, changes);
+    list_changed = !std::ranges::is_permutation(known.addresses, addresses);
+    if (list_changed) {
+      known.addresses = addresses;
+      rebuild(now, changes);
+    }
   }
   tell(changes);
-  if (listener_.list_changed) listener_.list_changed();
+  if (found_again && listener_.name_changed) {
+    listener_.name_changed(upstream_, {std::string(endpoint), true, "", addresses.size(), now});
+  }
+  if (list_changed && listener_.list_changed) listener_.list_changed();
+}
+
+void SharedEndpoints::not_found(std::string_view endpoint, std::string_view why, TimePoint now) {
+  NameChange change{std::string(endpoint), false, std::string(why), 0, now};
+  {
+    const std::lock_guard lock(mutex_);
+    if (!has_name(endpoint)) return;
+    const auto [trouble, is_new] = troubles_.emplace(change.name, Trouble{change.why, now});
+    trouble->second.why = why;
+    if (!is_new) return;
+    const auto known = resolved_.find(endpoint);
+    if (known != resolved_.end()) change.addresses = known->second.addresses.size();
+  }
+  if (listener_.name_changed) listener_.name_changed(upstream_, change);
+}
+
+bool SharedEndpoints::has_name(std::string_view endpoint) const {
+  return std::ranges::any_of(configured_, [&](const EndpointConfig& one) {
+    return one.endpoint.is_named() && one.endpoint.text() == endpoint;
+  });
+}
+
+std::vector<NameReport> SharedEndpoints::names() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<NameReport> reports;
+  for (const EndpointConfig& one : configured_) {
+    if (!one.endpoint.is_named() || one.endpoint.wildcard) continue;
+    NameReport report{one.endpoint.text()};
+    if (const auto known = resolved_.find(report.name); known != resolved_.end()) {
+      report.addresses = known->second.addresses.size();
+      report.answered = known->second.at;
+    }
+    if (const auto trouble = troubles_.find(report.name); trouble != troubles_.end()) {
+      report.failing_since = trouble->second.since;
+      report.why = trouble->second.why;
+    }
+    reports.push_back(std::move(report));
+  }
+  return reports;
 }
 
 std::optional<SharedEndpoints::Resolved> SharedEndpoints::known(std::string_view endpoint) const {

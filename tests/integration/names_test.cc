@@ -170,7 +170,17 @@ TEST_CASE("the last good answer is used while no other comes, in whichever way i
       REQUIRE(holdfast.get("/app").status == 200);
       return names.questions(name) > before + 2;
     }));
+    CHECK(holdfast.metric("holdfast_upstream_names", {{"upstream", "app"}, {"state", "failing"}}) ==
+          1);
   }
+  CHECK(holdfast.wait_for_log("a name is not found, its last addresses stay in use"));
+  names.answer(name, {"127.0.0.1"});
+  CHECK(eventually([&] {
+    REQUIRE(holdfast.get("/app").status == 200);
+    return holdfast.metric("holdfast_upstream_names",
+                           {{"upstream", "app"}, {"state", "failing"}}) == 0;
+  }));
+  CHECK(holdfast.wait_for_log("a name is found again"));
 }
 
 TEST_CASE(

@@ -41,7 +41,7 @@ BreakerState Monitor::state_of(std::string_view upstream) {
 }
 
 void Monitor::breaker_moved(proxy::Slot upstream, std::string_view name,
-                            policy::Breaker::Transition moved) {
+                            policy::Breaker::Transition moved, std::string_view) {
   std::vector<Period>& periods = periods_of(upstream);
   const Period& last = periods.back();
   const auto is = [&](BreakerState from, BreakerState to) {

@@ -53,7 +53,7 @@ class Monitor final : public proxy::Observer {
   void retry_denied(std::string_view) override {}
   void fell_back(proxy::Slot, std::string_view) override {}
   void breaker_moved(proxy::Slot upstream, std::string_view name,
-                     policy::Breaker::Transition transition) override;
+                     policy::Breaker::Transition transition, std::string_view last) override;
   void breaker_rejected(proxy::Slot) override {}
   void headers_dropped(std::uint32_t) override {}
   void handshake_failed(std::string_view, const Error&) override {}

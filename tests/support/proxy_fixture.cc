@@ -41,7 +41,8 @@ void Recorder::exchange_finished(const proxy::ExchangeRecord& record) {
   exchanges.push_back(std::move(kept));
 }
 
-void Recorder::breaker_moved(proxy::Slot, std::string_view, policy::Breaker::Transition moved) {
+void Recorder::breaker_moved(proxy::Slot, std::string_view, policy::Breaker::Transition moved,
+                             std::string_view) {
   transitions.push_back(std::string(name(moved.from)) + ">" + std::string(name(moved.to)));
 }
 

@@ -53,8 +53,8 @@ class Recorder final : public proxy::Observer {
   void retried(proxy::Slot, std::string_view reason) override { retries.emplace_back(reason); }
   void retry_denied(std::string_view reason) override { denied.emplace_back(reason); }
   void fell_back(proxy::Slot, std::string_view reason) override { fallbacks.emplace_back(reason); }
-  void breaker_moved(proxy::Slot, std::string_view,
-                     policy::Breaker::Transition transition) override;
+  void breaker_moved(proxy::Slot, std::string_view, policy::Breaker::Transition transition,
+                     std::string_view last) override;
   void breaker_rejected(proxy::Slot) override { ++rejected; }
   void headers_dropped(std::uint32_t count) override { dropped += count; }
   void handshake_failed(std::string_view, const Error& error) override {

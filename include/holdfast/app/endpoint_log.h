@@ -1,4 +1,5 @@
-// EndpointLog: one line of the operational log for each change of an endpoint's state.
+// EndpointLog: one line of the operational log for each change of an endpoint's state, and of a
+// name's that endpoints come of.
 //
 // Contract: thread-safe; never blocks but for its own lock.
 // Limits: 20 lines at once and one more each second, for all upstreams together: an endpoint that
@@ -18,6 +19,7 @@ class EndpointLog {
   explicit EndpointLog(Logger& logger) : logger_(logger) {}
 
   void changed(std::string_view upstream, const proxy::EndpointChange& change);
+  void name_changed(std::string_view upstream, const proxy::NameChange& change);
 
  private:
   /// False: the line has no room. Else how many had none since the last one.

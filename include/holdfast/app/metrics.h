@@ -104,6 +104,8 @@ struct UpstreamGauges {
   /// Of one whose requests choose where they go: its destinations, by policy::BreakerState. Which
   /// they are stands on the page /upstreams only: clients choose their names, and how many.
   std::optional<std::array<std::size_t, 3>> destinations{};
+  std::size_t names = 0;  // among its endpoints
+  std::size_t names_failing = 0;
 };
 
 /// The gauges of every upstream of `config`; connections are those of its destinations, too.
@@ -177,7 +179,7 @@ class WorkerMetrics final : public proxy::Observer {
   void fell_back(proxy::Slot route, std::string_view reason) override;
   /// Counts, and says so in the operational log.
   void breaker_moved(proxy::Slot upstream, std::string_view upstream_name,
-                     policy::Breaker::Transition transition) override;
+                     policy::Breaker::Transition transition, std::string_view last) override;
   void breaker_rejected(proxy::Slot upstream) override;
   void headers_dropped(std::uint32_t count) override;
   void handshake_failed(std::string_view listener, const Error& error) override;

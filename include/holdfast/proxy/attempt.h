@@ -50,6 +50,8 @@ class Attempt {
 
   /// Why it failed, in the words of metrics: the group of its error, or its status.
   std::string failure_name() const;
+  /// The same in the log's words: the name of its error, or its status.
+  std::string failure() const;
 
   Cluster& cluster() const { return cluster_; }
   bool has_response() const { return status != 0; }

@@ -98,8 +98,9 @@ class Observer {
   /// `reason` is budget, deadline, body or method.
   virtual void retry_denied(std::string_view reason) = 0;
   virtual void fell_back(Slot route, std::string_view reason) = 0;
+  /// `last`: the attempt that moved it, as in "503 at 10.0.0.5:80"; "" if it was none.
   virtual void breaker_moved(Slot upstream, std::string_view upstream_name,
-                             policy::Breaker::Transition transition) = 0;
+                             policy::Breaker::Transition transition, std::string_view last) = 0;
   virtual void breaker_rejected(Slot upstream) = 0;
   virtual void headers_dropped(std::uint32_t count) = 0;
   /// A client's connection ended in its TLS handshake.

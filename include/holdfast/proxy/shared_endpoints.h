@@ -107,10 +107,29 @@ struct EndpointChange {
   TimePoint at{};
 };
 
+/// A name could not be looked up, or could be again. Each is told once, however often it is tried.
+struct NameChange {
+  std::string name;  // as in an endpoint's key: "app.local:80"
+  bool found;
+  std::string why;        // "" when found
+  std::size_t addresses;  // in use: those of the last good answer
+  TimePoint at{};
+};
+
+/// A name for those who ask.
+struct NameReport {
+  std::string name;
+  std::size_t addresses = 0;
+  std::optional<TimePoint> answered = {};       // the last good answer
+  std::optional<TimePoint> failing_since = {};  // nullopt: it was found when last looked up
+  std::string why = {};
+};
+
 /// Who hears of what changes, on the thread that changed it and without the lock.
 struct EndpointListener {
   std::function<void(std::string_view upstream, const EndpointChange&)> state_changed;
   std::function<void()> list_changed;
+  std::function<void(std::string_view upstream, const NameChange&)> name_changed = {};
 };
 
 class SharedEndpoints {
@@ -126,6 +145,8 @@ class SharedEndpoints {
   /// happens to a name that is not configured (any more).
   void resolved(std::string_view endpoint, const std::vector<net::Address>& addresses,
                 TimePoint now);
+  /// A look-up of that name has failed: its addresses stay.
+  void not_found(std::string_view endpoint, std::string_view why, TimePoint now);
   struct Resolved {
     std::vector<net::Address> addresses;
     TimePoint at{};
@@ -158,6 +179,7 @@ class SharedEndpoints {
   /// Takes a listed endpoint out by hand, or puts back what is out. False: there is none.
   bool drain(std::string_view key, bool draining, TimePoint now);
   std::vector<EndpointReport> report(TimePoint now);
+  std::vector<NameReport> names() const;
   /// Since the start, of endpoints that were here at any time.
   std::uint64_t ejections() const { return ejections_.load(std::memory_order_relaxed); }
   std::uint64_t checks_passed() const { return passed_.load(std::memory_order_relaxed); }
@@ -165,6 +187,10 @@ class SharedEndpoints {
 
  private:
   using Changes = std::vector<EndpointChange>;
+  struct Trouble {
+    std::string why;
+    TimePoint since{};
+  };
 
   // -- under the lock
   void rebuild(TimePoint now, Changes& changes);
@@ -178,6 +204,7 @@ class SharedEndpoints {
   static void take_out(SharedEndpoint& endpoint, bool& reason, bool out, TimePoint now,
                        Changes& changes);
   bool lists(const SharedEndpoint& endpoint) const;
+  bool has_name(std::string_view endpoint) const;
   void publish(TimePoint now);
 
   void tell(const Changes& changes) const;
@@ -189,6 +216,7 @@ class SharedEndpoints {
   policy::HealthOptions health_;
   std::vector<EndpointConfig> configured_;
   std::map<std::string, Resolved, std::less<>> resolved_;
+  std::map<std::string, Trouble, std::less<>> troubles_;  // of names not found when last looked up
   /// Taken out by hand: an address of a name stays so while its name does not give it, and a
   /// configured endpoint as long as it is configured.
   std::set<std::string> drained_;

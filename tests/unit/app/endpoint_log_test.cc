@@ -45,6 +45,28 @@ TEST_CASE("a change says which endpoint, from what to what, why, and for how lon
   CAPTURE(text);
 }
 
+TEST_CASE("a name that is not found says why, and whether anything is left of it") {
+  testing::CaptureFile file;
+  {
+    LogSink sink(file.fd());
+    Logger logger(sink, LogLevel::info, LogFormat::json);
+    EndpointLog log(logger);
+    log.name_changed("pay", {"a.test:80", false, "no such name", 2, start});
+    log.name_changed("pay", {"b.test:80", false, "no such name", 0, start});
+    log.name_changed("pay", {"a.test:80", true, "", 1, start});
+  }
+  const std::string text = file.text();
+  for (
+      const std::string_view part :
+      {R"("level":"warn","message":"a name is not found, its last addresses stay in use",)"
+       R"("upstream":"pay","name":"a.test:80","why":"no such name","addresses":2,"left_out":0)",
+       R"("level":"warn","message":"a name is not found","upstream":"pay","name":"b.test:80")",
+       R"("level":"info","message":"a name is found again","upstream":"pay","name":"a.test:80")"}) {
+    CAPTURE(text);
+    CHECK(text.find(part) != std::string::npos);
+  }
+}
+
 TEST_CASE("an endpoint that flaps gets 20 lines at once, then one each second") {
   std::vector<EndpointChange> changes(120, ejected(start));
   changes.push_back(ejected(start + 900ms));

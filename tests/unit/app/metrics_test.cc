@@ -89,7 +89,7 @@ TEST_CASE("the whole text of a small history") {
   first.exchange_finished(exchange(charge, http::Method::get, 200, 8ms));
   second.attempt_finished(failure(payments, ErrorType::connection_refused, 400us));
   second.retry_denied("budget");
-  second.breaker_moved(payments, "payments", {BreakerState::closed, BreakerState::open});
+  second.breaker_moved(payments, "payments", {BreakerState::closed, BreakerState::open}, "");
   second.breaker_rejected(payments);
   second.fell_back(charge, "open");
   second.exchange_finished(exchange(charge, http::Method::get, 200, 600us));
@@ -249,20 +249,20 @@ TEST_CASE("a breaker's moves stand in the operational log, an exchange in the ac
     Logger logger(sink, LogLevel::info, LogFormat::json);
     Metrics metrics("0", "0");
     WorkerMetrics& worker = metrics.add_worker(access_log, logger);
-    worker.breaker_moved(0, "pay", {BreakerState::closed, BreakerState::open});
-    worker.breaker_moved(0, "pay", {BreakerState::open, BreakerState::half_open});
-    worker.breaker_moved(0, "pay", {BreakerState::half_open, BreakerState::closed});
+    worker.breaker_moved(0, "pay", {BreakerState::closed, BreakerState::open}, "503 at a.test:80");
+    worker.breaker_moved(0, "pay", {BreakerState::open, BreakerState::half_open}, "");
+    worker.breaker_moved(0, "pay", {BreakerState::half_open, BreakerState::closed}, "");
     worker.exchange_finished(exchange(0, http::Method::get, 200, 1ms));
   }
   const std::string text = file.text();
-  for (
-      const std::string_view part :
-      {R"("level":"warn","message":"breaker opened","upstream":"pay","from":"closed","to":"open"})",
-       R"("level":"info","message":"breaker half-open",)"
-       R"("upstream":"pay","from":"open","to":"half_open"})",
-       R"("level":"info","message":"breaker closed",)"
-       R"("upstream":"pay","from":"half_open","to":"closed"})",
-       R"("route":"none","method":"GET")"}) {
+  for (const std::string_view part :
+       {R"("level":"warn","message":"breaker opened","upstream":"pay","from":"closed",)"
+        R"("to":"open","last":"503 at a.test:80"})",
+        R"("level":"info","message":"breaker half-open",)"
+        R"("upstream":"pay","from":"open","to":"half_open","last":""})",
+        R"("level":"info","message":"breaker closed",)"
+        R"("upstream":"pay","from":"half_open","to":"closed","last":""})",
+        R"("route":"none","method":"GET")"}) {
     CAPTURE(part);
     CHECK(text.find(part) != std::string::npos);
   }

@@ -55,6 +55,38 @@ TEST_CASE("a state survives a reload as long as its endpoint stays") {
   CHECK(endpoints.calm());
 }
 
+TEST_CASE("a name that is not found keeps its addresses, and that is told once, as its return is") {
+  const net::Address one = *net::Address::from_ip("10.0.0.1", 80);
+  std::vector<std::string> told_of;
+  proxy::EndpointListener listener;
+  listener.name_changed = [&](std::string_view upstream, const proxy::NameChange& change) {
+    told_of.push_back(std::string(upstream) + " " + change.name + " " +
+                      (change.found ? "found" : change.why) + " " +
+                      std::to_string(change.addresses));
+  };
+  SharedEndpoints endpoints(upstream_of("api", {"http://app.local:80", "http://10.0.0.9:80"}),
+                            start, listener);
+  REQUIRE(endpoints.names().size() == 1);
+  CHECK_FALSE(endpoints.names()[0].answered);
+  endpoints.not_found("app.local:80", "unknown", start + 1s);
+  endpoints.not_found("app.local:80", "silence", start + 2s);
+  endpoints.not_found("other.local:80", "unknown", start + 2s);  // nobody's
+  CHECK(endpoints.names()[0].failing_since == start + 1s);
+  CHECK(endpoints.names()[0].why == "silence");
+  endpoints.resolved("app.local:80", {one}, start + 3s);
+  endpoints.resolved("app.local:80", {one}, start + 4s);
+  CHECK_FALSE(endpoints.names()[0].failing_since);
+  CHECK(endpoints.names()[0].answered == start + 4s);
+  endpoints.not_found("app.local:80", "unknown", start + 5s);
+  CHECK(endpoints.names()[0].addresses == 1);
+  CHECK(endpoints.report(start + 5s)[0].key == "app.local:80 10.0.0.1:80");
+  CHECK(told_of == std::vector<std::string>{"api app.local:80 unknown 0",
+                                            "api app.local:80 found 1",
+                                            "api app.local:80 unknown 1"});
+  endpoints.configure(upstream_of("api", {"http://10.0.0.9:80"}), start + 6s);
+  CHECK(endpoints.names().empty());
+}
+
 TEST_CASE("what was taken out by hand stays out, though its name forgets it for a while") {
   const net::Address one = *net::Address::from_ip("10.0.0.1", 80);
   const net::Address two = *net::Address::from_ip("10.0.0.2", 80);
