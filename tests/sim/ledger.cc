@@ -34,7 +34,10 @@ void describe(std::ostream& out, const testing::Event& event) {
 }  // namespace
 
 void Ledger::add(testing::Event event) {
-  if (event.kind == testing::Event::Kind::send) asked_[event.request] = world_.now();
+  if (event.kind == testing::Event::Kind::send) {
+    asked_[event.request] = world_.now();
+    payloads_[event.request] = event.payload;
+  }
   event.at = std::chrono::duration_cast<decltype(event.at)>(elapsed());
   lines_.push_back({elapsed(), events_.size(), ""});
   events_.push_back(std::move(event));

@@ -63,6 +63,8 @@ class Ledger {
   std::uint64_t new_request() { return ++requests_; }
   /// When the first byte of that request was sent. REQUIRES: it was.
   TimePoint asked(std::uint64_t request) const { return asked_.at(request); }
+  /// What its client sends. REQUIRES: the same.
+  const std::string& payload(std::uint64_t request) const { return payloads_.at(request); }
   std::uint64_t new_connection() { return ++connections_; }
   Run& new_run(std::uint64_t request, const std::string& key);
   const Run* run(std::uint64_t number) const;
@@ -127,6 +129,7 @@ class Ledger {
   std::map<std::uint64_t, std::uint64_t> deadlines_;
   std::map<std::uint64_t, Tunnel> tunnels_;
   std::map<std::uint64_t, TimePoint> asked_;
+  std::map<std::uint64_t, std::string> payloads_;
   TimePoint last_stop_ = TimePoint::min();
   std::map<int, int> told_;
   std::map<int, int> heard_;
