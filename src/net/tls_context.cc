@@ -40,10 +40,14 @@ std::string system_place(const char* variable, const char* usual) {
   return chosen != nullptr ? chosen : usual;
 }
 
+std::string system_file() {
+  return system_place(X509_get_default_cert_file_env(), X509_get_default_cert_file());
+}
+
 TlsFiles files_of(const TlsClientOptions& options) {
   if (!options.verify) return TlsFiles({options.cert, options.key});
   if (!options.ca.empty()) return TlsFiles({options.ca, options.cert, options.key});
-  return TlsFiles({system_place(X509_get_default_cert_file_env(), X509_get_default_cert_file()),
+  return TlsFiles({system_file(),
                    system_place(X509_get_default_cert_dir_env(), X509_get_default_cert_dir()),
                    options.cert, options.key});
 }
@@ -152,6 +156,18 @@ TlsClientContext::Made TlsClientContext::make(const TlsClientOptions& options,
   SSL_CTX_sess_set_new_cb(handle.get(), &TlsSessions::on_given);
   return std::unique_ptr<const TlsClientContext>(
       new TlsClientContext(std::move(handle), std::move(files), options, protocol));
+}
+
+TlsClientContext::Made TlsClientContext::read_again() const {
+  const std::string system = system_file();
+  if (files_.had(system)) {
+    // OpenSSL itself takes what it cannot read for no authority, and nobody would be trusted.
+    Done readable = check_regular("ca", system);
+    const Handle scratch(SSL_CTX_new(TLS_client_method()));
+    if (readable) readable = trust(scratch.get(), system);
+    if (!readable) return unexpected(std::move(readable.error()));
+  }
+  return make(options_, protocol_);
 }
 
 std::optional<WallTime> TlsClientContext::certificate_end() const {

@@ -29,6 +29,11 @@ bool TlsFiles::changed() const {
                              [](const auto& file) { return stamp_of(file.first) != file.second; });
 }
 
+bool TlsFiles::had(const std::string& name) const {
+  return std::ranges::any_of(
+      files_, [&](const auto& file) { return file.first == name && file.second != Stamp{}; });
+}
+
 TlsFiles::Stamp TlsFiles::stamp_of(const std::string& name) {
   struct stat found {};
   if (::stat(name.c_str(), &found) != 0) return {};

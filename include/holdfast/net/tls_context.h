@@ -52,8 +52,9 @@ class TlsClientContext {
   using Made = Result<std::unique_ptr<const TlsClientContext>, TlsFileError>;
   /// `protocol`: what is spoken over it, such as "http/1.1"; "": nothing is said of it.
   static Made make(const TlsClientOptions& options, std::string_view protocol = "");
-  /// The same of what the files hold now.
-  Made read_again() const { return make(options_, protocol_); }
+  /// The same of what the files hold now. To have none of the system's authorities is no failure of
+  /// make(): but where there were some, it is one here.
+  Made read_again() const;
   /// True if that may be something else than this was made of. Blocks, as read_again() does.
   bool files_changed() const { return files_.changed(); }
   /// When the certificate that we show ends; nullopt: none is shown.

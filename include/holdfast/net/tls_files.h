@@ -21,6 +21,8 @@ class TlsFiles {
   /// Looks at those of `names` that are not empty. REQUIRES: they are read afterwards.
   explicit TlsFiles(const std::vector<std::string>& names);
   bool changed() const;
+  /// True if `name` is one of them and was there.
+  bool had(const std::string& name) const;
 
  private:
   struct Stamp {

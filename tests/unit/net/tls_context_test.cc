@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <openssl/ssl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <string>
@@ -77,6 +78,16 @@ TEST_CASE("the system's authorities count among the files, where they are the on
   folder.write("system.pem", testing::file_text(Authority("another").ca_file()));
   CHECK((*trusting)->files_changed());
   CHECK_FALSE((*careless)->files_changed());
+  CHECK((*trusting)->read_again());
+  // Who has lost them trusts nobody: the old ones stay.
+  folder.write("system.pem", "");
+  CHECK_FALSE((*trusting)->read_again());
+  REQUIRE(::unlink(system.c_str()) == 0);
+  CHECK((*trusting)->read_again().error().text() == "ca " + system + ": No such file or directory");
+  CHECK((*careless)->read_again());
+  const auto with_none = TlsClientContext::make({});
+  REQUIRE(with_none);
+  CHECK((*with_none)->read_again());
   REQUIRE(::unsetenv("SSL_CERT_FILE") == 0);
 }
 
