@@ -137,8 +137,7 @@ void NameService::add(Asker& asker) {
   const auto found = state_->look_ups.find(asker.host_);
   const bool is_new = found == state_->look_ups.end();
   if (is_new && asker.wish_ == Wish::of_client && state_->clients_line.size() >= max_in_line) {
-    asker.answered_(std::make_shared<const Answer>(
-        unexpected(std::string("too many names that clients ask for are being looked up"))));
+    asker.answered_(std::make_shared<const Answer>(unexpected(std::string(refusal))));
     return;
   }
   State::LookUp& look_up = is_new ? state_->look_ups[asker.host_] : found->second;

@@ -127,6 +127,11 @@ runtime::Task<Result<std::vector<Address>>> UvNetwork::look_up(std::string_view 
   if (!in_time) {
     co_return unexpected(look_up_error(ErrorType::dns_timeout, host, "no answer in time"));
   }
+  if (!*waiting.answer && waiting.answer->error() == NameService::refusal) {
+    Error refused = look_up_error(ErrorType::connection_limit_reached, host, NameService::refusal);
+    refused.local = true;
+    co_return unexpected(std::move(refused));
+  }
   if (!*waiting.answer) {
     co_return unexpected(look_up_error(ErrorType::dns_error, host, waiting.answer->error()));
   }

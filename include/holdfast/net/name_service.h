@@ -36,6 +36,9 @@ class NameService {
 
   static constexpr std::size_t default_threads = 16;
   static constexpr std::size_t max_in_line = 256;
+  /// The error of an answer that is a refusal, and says nothing of the name.
+  static constexpr std::string_view refusal =
+      "too many names that clients ask for are being looked up";
 
   /// `ask` blocks. It may still run, on a thread of its own, after the destructor.
   explicit NameService(std::size_t max_threads = default_threads, Ask ask = ask_system);

@@ -281,7 +281,8 @@ TEST_CASE("a client's name is refused where too many are looked up, and a config
   f.run(more);
   const Resolved refused = more.take();
   REQUIRE_FALSE(refused);
-  CHECK(refused.error().type == ErrorType::dns_error);
+  CHECK(refused.error().type == ErrorType::connection_limit_reached);
+  CHECK(refused.error().local);
   CHECK(refused.error().detail == "more: too many names that clients ask for are being looked up");
   Task<Resolved> configured = network.resolve("configured", 80, deadline);
   f.run(configured);
