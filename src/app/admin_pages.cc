@@ -101,6 +101,7 @@ Json destination_json(const proxy::SharedUpstreams::NamedDestination& destinatio
   json["destination"] = destination.authority;
   json["breaker"] = name(shared.breaker_state());
   json["endpoints"] = endpoints_json(config, &shared, clock);
+  json["names"] = names_json(shared, clock);
   json["connections"] = {{"active", shared.active_connections.load(std::memory_order_relaxed)},
                          {"idle", shared.idle_connections.load(std::memory_order_relaxed)}};
   return json;
@@ -126,7 +127,8 @@ Json upstream_json(const proxy::UpstreamConfig& config, proxy::SharedUpstream* s
   json["balance"] = name(config.balance);
   json["panic"] = shared != nullptr && shared->endpoints().panic();
   json["endpoints"] = endpoints_json(config, shared, clock);
-  json["names"] = shared != nullptr ? names_json(*shared, clock) : Json::array();
+  const bool has_names = shared != nullptr && !config.dynamic;
+  json["names"] = has_names ? names_json(*shared, clock) : Json::array();
   json["connections"] = connections_json(config.pool, shared);
   json["dns_refresh"] = format_duration(config.dns_refresh);
   return json;

@@ -172,8 +172,10 @@ std::vector<UpstreamGauges> upstream_gauges(const proxy::Config& config,
       for (const proxy::EndpointReport& report : shared->endpoints().report(now)) {
         ++row.endpoints[static_cast<std::size_t>(report.state)];
       }
+      if (upstream.dynamic) continue;  // its names are its destinations'
       for (const proxy::NameReport& report : shared->endpoints().names()) {
         ++row.names;
+        if (report.answered && !report.failing_since) ++row.names_found;
         if (report.failing_since) ++row.names_failing;
       }
     }
@@ -349,8 +351,7 @@ void tell_upstreams(MetricsPage& page, const Scrape& scrape) {
              "Host names among the endpoints, by whether they were found when last looked up.");
   for (const auto& [slot, upstream] : scrape.upstreams) {
     if (upstream.names == 0) continue;
-    page.gauge(static_cast<double>(upstream.names - upstream.names_failing),
-               labels(upstream, "found"));
+    page.gauge(static_cast<double>(upstream.names_found), labels(upstream, "found"));
     page.gauge(static_cast<double>(upstream.names_failing), labels(upstream, "failing"));
   }
   page.begin(MetricType::Counter, "holdfast_upstream_ejections_total",

@@ -104,7 +104,8 @@ struct UpstreamGauges {
   /// Of one whose requests choose where they go: its destinations, by policy::BreakerState. Which
   /// they are stands on the page /upstreams only: clients choose their names, and how many.
   std::optional<std::array<std::size_t, 3>> destinations{};
-  std::size_t names = 0;  // among its endpoints
+  std::size_t names = 0;  // among its endpoints; neither found nor failing: not looked up yet
+  std::size_t names_found = 0;
   std::size_t names_failing = 0;
 };
 
