@@ -192,11 +192,9 @@ TEST_SUITE("time-outs") {
     ListeningSocket peer("127.0.0.1:0");
     const Holdfast holdfast(to(peer, "timeout = { stream = \"1s\" }").text);
     Tunnel tunnel(holdfast, peer);
-    const Stopwatch since;
     int carried = 0;
     while (tunnel.carries()) ++carried;
     CHECK(carried > 0);
-    CHECK(since.elapsed() >= 500ms);
     tunnel.check_cut();
     check_line(holdfast, "connection_read_timeout");
   }

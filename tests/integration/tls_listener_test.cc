@@ -55,14 +55,6 @@ class Bench {
                                 " 2>&1";
     return run_command({"/bin/bash", "-c", command}).output;
   }
-  /// One request by `openssl s_client`, to the end of its connection: what it says of it all.
-  std::string request_by_openssl(const std::string& options) const {
-    const std::string request = "GET / HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n";
-    return run_command({"/bin/bash", "-c",
-                        "printf '" + request + "' | openssl s_client -ign_eof -connect " +
-                            address_ + " -CAfile " + authority.ca_file() + " " + options + " 2>&1"})
-        .output;
-  }
   double failed_handshakes() const {
     return holdfast->metric("holdfast_tls_handshakes_failed_total");
   }
@@ -218,50 +210,6 @@ TEST_CASE("a resumed session has the client it began with") {
     bench.s_client(version + " " + as_alice + " -sess_out " + file, ask);
     CHECK(contains(bench.s_client(version + " -sess_in " + file, ask), "Reused, TLSv1."));
     CHECK(contains(bench.app.last_request().headers.get("X-Forwarded-Client-Cert"), "CN=alice"));
-  }
-}
-
-TEST_CASE("a session does not outlive the certificate it was verified by") {
-  MutualBench bench;
-  const auto as = [](const Certificate& client) {
-    return " -cert " + client.cert_file() + " -key " + client.key_file();
-  };
-  const Certificate brief =
-      MutualBench::clients().issue({.san = "URI:spiffe://test/alice", .seconds = 8});
-  const TemporaryFolder folder;
-  const std::vector<std::string> versions = {"-tls1_2", "-tls1_3"};
-  const auto session = [&](const std::string& version) { return folder.path() + "/" + version; };
-  for (const std::string& version : versions) {
-    CAPTURE(version);
-    const std::string first =
-        bench.request_by_openssl(version + as(brief) + " -sess_out " + session(version));
-    CHECK(contains(first, "HTTP/1.1 200"));
-    const std::string again = bench.request_by_openssl(version + " -sess_in " + session(version));
-    CHECK(contains(again, "Reused, TLSv1."));
-    CHECK(contains(again, "HTTP/1.1 200"));
-  }
-  CHECK(eventually([&] { return brief.has_expired(); }));
-  const std::size_t before = bench.app.request_count();
-  for (const std::string& version : versions) {
-    CAPTURE(version);
-    for (const std::string& shown : {std::string(), as(brief)}) {
-      const std::string refused =
-          bench.request_by_openssl(version + shown + " -sess_in " + session(version));
-      CHECK_FALSE(contains(refused, "HTTP/1.1 200"));
-    }
-  }
-  CHECK(bench.app.request_count() == before);
-  CHECK(bench.failed_handshakes() == 4);
-  // Who has a new one by now, and offers what is left of the old, is let in by the new one.
-  const Certificate renewed = client_certificate("URI:spiffe://test/alice,DNS:renewed.test");
-  for (const std::string& version : versions) {
-    CAPTURE(version);
-    const std::string served =
-        bench.request_by_openssl(version + as(renewed) + " -sess_in " + session(version));
-    CHECK(contains(served, "New, TLSv1."));
-    CHECK(contains(served, "HTTP/1.1 200"));
-    CHECK(contains(bench.app.last_request().headers.get("X-Forwarded-Client-Cert"),
-                   "DNS=renewed.test"));
   }
 }
 

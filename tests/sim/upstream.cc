@@ -142,7 +142,7 @@ void Upstream::half_read(Connection& connection) {
   request.head = connection.reader.rest().substr(0, connection.reader.rest().find("\r\n\r\n") + 2);
   if (!request.field("Idempotency-Key").empty()) return close(connection);
   Run& run = begin(connection, request, "");
-  // Not that it had read it: but whoever asks the same under a generated key may be told its answer.
+  // It has not read that. But whoever asks the same under a generated key may be told its answer.
   run.content += ledger_.payload(run.request);
   connection.deaf = true;
   Answer early = answer(run, request);

@@ -37,8 +37,7 @@ X509Pointer make_certificate(const CertificateWish& wish, EVP_PKEY* key, long se
   X509_set_version(made.get(), X509_VERSION_3);
   ASN1_INTEGER_set(X509_get_serialNumber(made.get()), serial);
   X509_gmtime_adj(X509_getm_notBefore(made.get()), wish.first_day * day);
-  X509_gmtime_adj(X509_getm_notAfter(made.get()),
-                  wish.seconds > 0 ? wish.seconds : wish.last_day * day);
+  X509_gmtime_adj(X509_getm_notAfter(made.get()), wish.last_day * day);
   X509_set_pubkey(made.get(), key);
   X509_NAME_add_entry_by_txt(X509_get_subject_name(made.get()), "CN", MBSTRING_UTF8,
                              reinterpret_cast<const unsigned char*>(wish.common_name.c_str()), -1,

@@ -20,7 +20,6 @@ struct CertificateWish {
   std::string common_name = "some server";
   int first_day = -1;  // from today
   int last_day = 1;
-  int seconds = 0;  // set: it ends so many seconds from now, whatever last_day is
 };
 
 struct OpensslFree {
@@ -37,7 +36,6 @@ class Certificate {
 
   X509* get() const { return certificate_.get(); }
   EVP_PKEY* key() const { return key_.get(); }
-  bool has_expired() const { return X509_cmp_current_time(X509_get0_notAfter(get())) < 0; }
   std::string cert_file() const { return folder_.path() + "/cert.pem"; }
   std::string key_file() const { return folder_.path() + "/key.pem"; }
   /// The same key under a passphrase.

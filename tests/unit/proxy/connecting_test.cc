@@ -4,6 +4,9 @@
 
 #include <doctest/doctest.h>
 
+#include <set>
+#include <string>
+
 #include "tests/support/proxy_fixture.h"
 
 namespace holdfast::test {
@@ -162,8 +165,11 @@ TEST_CASE("a name that fails beside one that is found is an error of the attempt
   const auto other = fixture.connect();
   const auto newer = fixture.load(one_upstream({"http://a.test:80", "http://b.test:80"}));
   fixture.world.pass(500ms);
-  CHECK(one->task.done());
-  CHECK(other->task.done());
+  REQUIRE(one->task.done());
+  REQUIRE(other->task.done());
+  const std::set<std::string> ends{one->end(), other->end()};
+  CHECK(ends.size() == 2);
+  CHECK(ends.contains("a.test:80"));
 }
 
 TEST_CASE("ended at any moment it leaves no place taken and nobody in line") {
