@@ -4,10 +4,10 @@
 // refused.
 //
 // Contract: immutable once made, so threads share it. Making one reads files: never on a loop's
-// thread. Clients may resume within session_life, on any thread, by tickets (RFC 8446 §4.6.1, RFC
-// 5077), of which each handshake gives the next. Their keys are the context's own, so no session
-// outlives what it was verified under; nor does one outlive the chain of its client's certificate:
-// the handshake is a whole one then.
+// thread. Clients may resume within session_life, on any thread, by tickets (RFC 8446 §4.6.1,
+// RFC 5077); with TLS 1.3 each handshake gives the next. Their keys are the context's own, so no
+// session outlives what it was verified under; nor does one outlive the chain of its client's
+// certificate: the handshake is a whole one then.
 // Ownership: a session keeps what it needs, and may outlive its context.
 #pragma once
 

@@ -170,7 +170,7 @@ class SharedEndpoints {
   std::uint32_t share(const SharedEndpoint& endpoint, TimePoint now) const;
   /// Brings back what is due. Cheap while nothing is.
   void tick(TimePoint now);
-  /// An attempt that began at `began` has ended. `what` names a failure ("503", "timeout").
+  /// An attempt that began at `began` has ended. `what` names a failure ("503", "dns_error").
   void record(SharedEndpoint& endpoint, policy::Outlier::Outcome outcome, TimePoint began,
               TimePoint now, std::string_view what);
   /// An active check has ended; `what` is its status or the name of its error.
