@@ -125,8 +125,8 @@ void NameService::work(const std::shared_ptr<State>& state, std::size_t self) {
     state->of_clients -= clients;
     state->workers[self].busy = false;
     ++state->idle;
-    state->changed
-        .notify_one();  // a place for a client's may be free, and this thread take another
+    // A place for a client's may be free, and this thread take another.
+    state->changed.notify_one();
     const auto done = state->look_ups.extract(host);
     for (Asker* asker : done.mapped().askers) asker->answered_(answer);
   }

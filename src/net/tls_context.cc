@@ -162,9 +162,9 @@ TlsClientContext::Made TlsClientContext::read_again() const {
   const std::string system = system_file();
   if (files_.had(system)) {
     // OpenSSL itself takes what it cannot read for no authority, and nobody would be trusted.
-    Done readable = check_regular("ca", system);
+    ERR_clear_error();
     const Handle scratch(SSL_CTX_new(TLS_client_method()));
-    if (readable) readable = trust(scratch.get(), system);
+    Done readable = trust(scratch.get(), system);
     if (!readable) return unexpected(std::move(readable.error()));
   }
   return make(options_, protocol_);

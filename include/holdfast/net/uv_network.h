@@ -35,8 +35,8 @@ class UvNetwork final : public Connector, public Resolver {
   runtime::Task<Result<std::vector<Address>>> resolve(std::string_view host, std::uint16_t port,
                                                       TimePoint deadline) override;
 
-  /// For names that clients choose (NameService::Wish::of_client): fails with dns_error also where
-  /// too many of these are being looked up.
+  /// For names that clients choose (NameService::Wish::of_client): fails with
+  /// connection_limit_reached, a local error, where too many of these are being looked up.
   Resolver& clients_names() { return clients_names_; }
 
   runtime::EventLoop& loop() { return loop_; }
