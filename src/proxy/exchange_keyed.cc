@@ -240,7 +240,8 @@ runtime::Task<void> Exchange::deduplicated(const KeyedRequest& wanted) {
     TimePoint next = end;
     if (waiter->asks()) next = std::min(end, after(now(), jittered(pause)));
     pause = std::min(pause * 2, slowest_poll);
-    co_await waiter->until_woken(next);
+    const bool woken = co_await waiter->until_woken(next);
+    if (!woken && !waiter->asks()) co_await waiter->until_woken(end);  // it is about to be told
     waited_ = true;
     if (const SharedAnswer* answer = waiter->answer()) {
       if (answer->fingerprint != wanted.fingerprint) continue;  // the store says what that is

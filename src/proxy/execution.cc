@@ -95,8 +95,9 @@ void Execution::settle(Outcome outcome) {
   changed_.notify(now());
   if (!client_present_) let_go();
   // Only an owner's outcome is news: a duplicate's would wake duplicates without end.
-  if (!claimed_ || !executions_.board_.awaited(keyed_.id)) return;
-  executions_.board_.wake(keyed_.id, released_ ? shared_answer() : nullptr);
+  if (!claimed_) return;
+  const bool shares = released_ && executions_.board_.awaited(keyed_.id);
+  executions_.board_.wake(keyed_.id, shares ? shared_answer() : nullptr);
 }
 
 /// Nobody reads the answer, or what is left of it.
@@ -265,6 +266,7 @@ runtime::Task<void> Execution::record_answer() {
   }
   if (!recorded) {
     const std::string status = std::to_string(head.status);
+    executions_.board_.announce_refusal(keyed_.id);
     co_await release(status);
     settle(outcome);
     if (!released_) co_await revoke();

@@ -8,43 +8,54 @@ namespace holdfast::proxy {
 bool KeyBoard::wait(const Digest& id, std::uint64_t waiter, Wake wake) {
   const std::lock_guard lock(mutex_);
   if (waiting_ >= max_waiters) return false;
-  std::deque<Waiter>& queue = waiters_[id];
-  if (queue.size() >= max_waiters_per_key) return false;
-  queue.push_back({waiter, std::move(wake)});
+  std::deque<Waiter>& waiters = queues_[id].waiters;
+  if (waiters.size() >= max_waiters_per_key) return false;
+  waiters.push_back({waiter, std::move(wake)});
   ++waiting_;
   return true;
 }
 
 void KeyBoard::leave(const Digest& id, std::uint64_t waiter) {
   const std::lock_guard lock(mutex_);
-  const auto found = waiters_.find(id);
-  if (found == waiters_.end()) return;
-  std::deque<Waiter>& queue = found->second;
-  const bool asked = !queue.empty() && queue.front().name == waiter;
-  waiting_ -= std::erase_if(queue, [&](const Waiter& each) { return each.name == waiter; });
-  if (queue.empty()) {
-    waiters_.erase(found);
-  } else if (asked) {
-    queue.front().wake(nullptr);  // the next one asks from now on
+  const auto found = queues_.find(id);
+  if (found == queues_.end()) return;
+  Queue& queue = found->second;
+  std::deque<Waiter>& waiters = queue.waiters;
+  const bool asked = !waiters.empty() && waiters.front().name == waiter;
+  waiting_ -= std::erase_if(waiters, [&](const Waiter& each) { return each.name == waiter; });
+  if (waiters.empty() && queue.told_below != Queue::all) {
+    queues_.erase(found);
+  } else if (asked && !waiters.empty() && waiters.front().name >= queue.told_below) {
+    waiters.front().wake(nullptr);  // the next one asks from now on
   }
+}
+
+void KeyBoard::announce_refusal(const Digest& id) {
+  const std::lock_guard lock(mutex_);
+  queues_[id].told_below = Queue::all;
 }
 
 bool KeyBoard::asks(const Digest& id, std::uint64_t waiter) const {
   const std::lock_guard lock(mutex_);
-  const auto found = waiters_.find(id);
-  return found != waiters_.end() && found->second.front().name == waiter;
+  const auto found = queues_.find(id);
+  if (found == queues_.end() || waiter < found->second.told_below) return false;
+  return !found->second.waiters.empty() && found->second.waiters.front().name == waiter;
 }
 
 void KeyBoard::wake(const Digest& id, const std::shared_ptr<const SharedAnswer>& answer) {
   const std::lock_guard lock(mutex_);
-  const auto found = waiters_.find(id);
-  if (found == waiters_.end()) return;
-  for (const Waiter& waiter : found->second) waiter.wake(answer);
+  const auto found = queues_.find(id);
+  if (found == queues_.end()) return;
+  Queue& queue = found->second;
+  queue.told_below = answer ? next_waiter_.load(std::memory_order_relaxed) : 0;
+  for (const Waiter& waiter : queue.waiters) waiter.wake(answer);
+  if (queue.waiters.empty()) queues_.erase(found);
 }
 
 bool KeyBoard::awaited(const Digest& id) const {
   const std::lock_guard lock(mutex_);
-  return waiters_.contains(id);
+  const auto found = queues_.find(id);
+  return found != queues_.end() && !found->second.waiters.empty();
 }
 
 bool KeyBoard::keep(const Digest& id, std::shared_ptr<const SharedAnswer> answer) {

@@ -47,7 +47,11 @@ class KeyBoard {
   /// False at a limit.
   bool wait(const Digest& id, std::uint64_t waiter, Wake wake);
   void leave(const Digest& id, std::uint64_t waiter);
-  /// True for the waiter who asks the store on behalf of all: the oldest.
+  /// The key is about to be given back, because the upstream refused: until wake(), which must
+  /// follow, nobody who waits asks the store. It would be given the key, and ask the upstream again.
+  void announce_refusal(const Digest& id);
+  /// True for the waiter who asks the store on behalf of all: the oldest. Nobody does while they are
+  /// about to be told.
   bool asks(const Digest& id, std::uint64_t waiter) const;
   /// Wakes all who wait for `id`, the oldest first; they stay until they leave. `answer` (may be
   /// nullptr) is what they may say.
@@ -68,8 +72,14 @@ class KeyBoard {
     std::uint64_t name;
     Wake wake;
   };
+  struct Queue {
+    static constexpr std::uint64_t all = UINT64_MAX;
+    std::deque<Waiter> waiters;
+    /// Those with a lower number have been told, or are about to be; all: a refusal is announced.
+    std::uint64_t told_below = 0;
+  };
   mutable std::mutex mutex_;
-  std::map<Digest, std::deque<Waiter>> waiters_;
+  std::map<Digest, Queue> queues_;
   std::size_t waiting_ = 0;
   std::atomic<std::uint64_t> next_waiter_{0};
   std::map<Digest, std::shared_ptr<const SharedAnswer>> unrecorded_;

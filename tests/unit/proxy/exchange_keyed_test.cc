@@ -136,6 +136,42 @@ TEST_CASE("the upstream refuses: those who wait share its answer, and it is aske
   CHECK(fixture.starts() == 1);
 }
 
+TEST_CASE("the key is free before its owner knows: who waits shares the refusal all the same") {
+  KeyedFixture fixture(waiting());
+  const auto owner = fixture.client_sends(keyed_post());
+  const auto first = fixture.client_sends(keyed_post());
+  const auto second = fixture.client_sends(keyed_post());
+  fixture.store.script(Command::release, ScriptedStore::late(3s));
+  fixture.upstream_answers(answer(429, "later"));
+  CHECK(fixture.state() == "revoked");
+  fixture.world.pass(2s);
+  const auto third = fixture.client_sends(keyed_post("order", "k-2"));
+  first->reset();  // whoever asks for them all then does not ask either
+  fixture.world.pass(1s - tick);
+  CHECK(second->received().empty());
+  fixture.world.pass(tick);
+  CHECK(status_word(*owner) == "released");
+  CHECK(status_word(*second) == "released");
+  CHECK(status_of(second->received()) == 429);
+  CHECK(fixture.starts() == 2);  // one for each key
+  fixture.upstream_answers(done);
+  CHECK(status_of(third->received()) == 201);
+}
+
+TEST_CASE("the key is not given back: who waits learns that, and asks again") {
+  KeyedFixture fixture(waiting());
+  const auto owner = fixture.client_sends(keyed_post());
+  const auto waiter = fixture.client_sends(keyed_post());
+  fixture.store.script(Command::release,
+                       ScriptedStore::fails(store::StoreError::Kind::unavailable, 2s));
+  fixture.upstream_answers(answer(429, "later"));
+  fixture.world.pass(3s);  // the owner gives it back a little later
+  CHECK(status_of(owner->received()) == 429);
+  CHECK(fixture.starts() == 2);
+  fixture.upstream_answers(done);
+  CHECK(status_of(waiter->received()) == 201);
+}
+
 TEST_CASE("a refusal too large to keep is shared with nobody: the oldest runs the request") {
   proxy::Config config = waiting();
   config.routes[0].idempotency.max_response_bytes = 10;

@@ -122,6 +122,45 @@ TEST_CASE("the oldest asks for all; when it leaves the next is woken to ask, who
   CHECK(woken == std::vector<std::uint64_t>{c});
 }
 
+TEST_CASE("while a refusal is announced nobody asks; who came in time is told, the next one asks") {
+  KeyBoard board;
+  const Digest id = id_of(1);
+  std::vector<std::uint64_t> woken;
+  board.announce_refusal(id);
+  CHECK_FALSE(board.awaited(id));
+  const std::uint64_t a = wait(board, id, woken);
+  const std::uint64_t b = wait(board, id, woken);
+  CHECK_FALSE(board.asks(id, a));
+  board.leave(id, a);
+  CHECK(woken.empty());  // there is nothing yet to ask for
+  CHECK_FALSE(board.asks(id, b));
+  board.wake(id, std::make_shared<const SharedAnswer>());
+  CHECK(woken == std::vector<std::uint64_t>{b});
+  CHECK_FALSE(board.asks(id, b));
+  const std::uint64_t c = wait(board, id, woken);
+  CHECK_FALSE(board.asks(id, c));  // b is still there
+  board.leave(id, b);
+  CHECK(woken == std::vector<std::uint64_t>{b, c});
+  CHECK(board.asks(id, c));
+}
+
+TEST_CASE("a refusal that was announced and did not come about: the oldest asks again") {
+  KeyBoard board;
+  const Digest id = id_of(1);
+  std::vector<std::uint64_t> woken;
+  const std::uint64_t a = wait(board, id, woken);
+  board.announce_refusal(id);
+  CHECK_FALSE(board.asks(id, a));
+  board.wake(id, nullptr);
+  CHECK(woken == std::vector<std::uint64_t>{a});
+  CHECK(board.asks(id, a));
+  board.leave(id, a);
+  board.announce_refusal(id);
+  board.leave(id, a);
+  board.wake(id, nullptr);
+  CHECK_FALSE(board.awaited(id));
+}
+
 TEST_CASE("threads that come, wake, keep and go leave an empty board") {
   KeyBoard board;
   std::atomic<int> woken{0};
