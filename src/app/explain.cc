@@ -103,32 +103,6 @@ bool goes_where_it_says(const proxy::Config& config, int route) {
   return found != config.upstreams.end() && found->second.dynamic;
 }
 
-/// The index of the route by which a request goes to what it names, which may be that of the
-/// listener's `allow`; -1 if none covers it. As Exchange does it.
-struct Way {
-  int route = -1;
-  std::optional<proxy::EndpointConfig> destination;
-};
-
-Way way_to(const proxy::Config& config, const proxy::ListenerConfig& listener, int route,
-           const std::string& authority, bool connect) {
-  const auto by = [&](int index) {
-    const auto found =
-        config.upstreams.find(config.routes[static_cast<std::size_t>(index)].upstream);
-    if (found == config.upstreams.end()) return Way{};
-    auto destination = proxy::destination_of(found->second, authority, connect);
-    return destination ? Way{index, std::move(destination)} : Way{};
-  };
-  Way way = route < 0 ? Way{} : by(route);
-  if (way.destination || !connect) return way;
-  const bool answered = route >= 0 && config.routes[static_cast<std::size_t>(route)].respond;
-  if (answered) return {};
-  const auto allowed =
-      std::ranges::find(config.routes, "allow:" + listener.name, &proxy::RouteConfig::name);
-  return allowed == config.routes.end() ? Way{}
-                                        : by(static_cast<int>(allowed - config.routes.begin()));
-}
-
 /// Writes values as `key = value  # FILE:LINE`, or `# default`.
 class Printer {
  public:
@@ -247,15 +221,16 @@ int tell_match(Printer& printer, const proxy::Config& config, const ExplainReque
 /// Says where it goes, if that is what the request names. The route that holds then, or -1.
 int tell_way(Printer& printer, const proxy::Config& config, const Asked& asked, int route) {
   if (!asked.connect && (route < 0 || !goes_where_it_says(config, route))) return route;
-  const Way way = way_to(config, *asked.listener, route, asked.authority, asked.connect);
-  if (!way.destination) {
+  const auto way =
+      proxy::way_to(config, asked.listener->name, route, asked.authority, asked.connect);
+  if (!way) {
     printer.line("# nothing covers this host and port: 403 destination-not-allowed");
     return -1;
   }
-  if (way.route != route) printer.line("# the listener's \"allow\" covers this host and port");
-  printer.line(fmt::format("# it goes to {}{}", way.destination->endpoint.text(),
-                           way.destination->credentials != nullptr ? " over TLS" : ""));
-  return way.route;
+  if (way->route != route) printer.line("# the listener's \"allow\" covers this host and port");
+  printer.line(fmt::format("# it goes to {}{}", way->destination.endpoint.text(),
+                           way->destination.credentials != nullptr ? " over TLS" : ""));
+  return way->route;
 }
 
 }  // namespace

@@ -44,4 +44,25 @@ std::optional<EndpointConfig> destination_of(const UpstreamConfig& upstream,
   return destination;
 }
 
+std::optional<Way> way_to(const Config& config, std::string_view listener, int matched,
+                          std::string_view authority, bool tunnel) {
+  const auto by = [&](std::size_t index) -> std::optional<Way> {
+    const auto upstream = config.upstreams.find(config.routes[index].upstream);
+    if (upstream == config.upstreams.end()) return std::nullopt;
+    auto destination = destination_of(upstream->second, authority, tunnel);
+    if (!destination) return std::nullopt;
+    return Way{static_cast<int>(index), *std::move(destination)};
+  };
+  if (matched >= 0) {
+    const auto index = static_cast<std::size_t>(matched);
+    auto way = by(index);
+    if (way || config.routes[index].respond) return way;
+  }
+  if (!tunnel) return std::nullopt;
+  const std::string allow = "allow:" + std::string(listener);
+  const auto allowed = std::ranges::find(config.routes, allow, &RouteConfig::name);
+  if (allowed == config.routes.end()) return std::nullopt;
+  return by(static_cast<std::size_t>(allowed - config.routes.begin()));
+}
+
 }  // namespace holdfast::proxy

@@ -90,7 +90,7 @@ runtime::Task<void> Exchange::run() {
     return refuse({http::Problem::no_route, "no route matches the request"});
   }
   if (is_connect() || generation_.is_dynamic(index)) {
-    if (!find_destination(index) && !(is_connect() && find_allowed())) {
+    if (!find_way(index)) {
       return refuse({http::Problem::destination_not_allowed,
                      "no route and no listener.allow covers this host and port"});
     }
@@ -127,30 +127,13 @@ std::optional<http::RequestError> Exchange::misdirected() const {
 
 /// Makes the route lead to what the request names. False: that may not be asked for. Without a
 /// route afterwards there are too many destinations at once.
-bool Exchange::find_destination(int route) {
-  if (route < 0 || route_->cluster == nullptr) return false;
-  const UpstreamConfig& upstream = route_->cluster->config();
-  const auto place = destination_of(upstream, transaction_.request().authority, is_connect());
-  if (!place) return false;
-  route_ = generation_.route_to(route, *place, is_connect());
+bool Exchange::find_way(int matched) {
+  const auto way = way_to(generation_.config(), transaction_.listener(), matched,
+                          transaction_.request().authority, is_connect());
+  if (!way) return false;
+  route_ = generation_.route_to(way->route, way->destination, is_connect());
   if (route_ != nullptr) route_pin_.hold(*route_);
   return true;
-}
-
-/// As find_destination(), by the listener's `allow`, for what the route that matched does not
-/// cover: mostly another port of the same host. But what a route answers by itself goes nowhere.
-bool Exchange::find_allowed() {
-  const RouteState* const matched = route_;
-  if (matched != nullptr && matched->config->respond) return false;
-  const std::vector<RouteConfig>& routes = generation_.config().routes;
-  const auto allowed =
-      std::ranges::find(routes, "allow:" + transaction_.listener(), &RouteConfig::name);
-  if (allowed == routes.end()) return false;
-  const int index = static_cast<int>(allowed - routes.begin());
-  route_ = &generation_.route(index);
-  if (find_destination(index)) return true;
-  route_ = matched;
-  return false;
 }
 
 runtime::Task<void> Exchange::answer_crowd() {

@@ -21,4 +21,16 @@ namespace holdfast::proxy {
 std::optional<EndpointConfig> destination_of(const UpstreamConfig& upstream,
                                              std::string_view authority, bool tunnel);
 
+/// How a request gets to what it names.
+struct Way {
+  int route = -1;
+  EndpointConfig destination;
+};
+
+/// By `matched` (-1: no route took it) or, for a CONNECT that this does not cover, by the listener's
+/// `allow`: mostly another port of the same host. But what a route answers by itself goes nowhere.
+/// nullopt: the request may not go there.
+std::optional<Way> way_to(const Config& config, std::string_view listener, int matched,
+                          std::string_view authority, bool tunnel);
+
 }  // namespace holdfast::proxy

@@ -88,8 +88,7 @@ class Exchange {
   void note_key(std::string_view outcome);
   void leave_execution();
   std::optional<http::RequestError> misdirected() const;
-  bool find_destination(int route);
-  bool find_allowed();
+  bool find_way(int matched);
   bool is_connect() const { return transaction_.request().method == http::Method::connect; }
   bool prepare();
   Outgoing outgoing();
