@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <string>
 #include <tuple>
+#include <utility>
+
+#include "holdfast/proxy/destination.h"
 
 namespace holdfast::proxy {
 
@@ -15,7 +18,22 @@ bool is_clients_choice(const UpstreamConfig& upstream, const net::Endpoint& dest
   });
 }
 
+std::string destination_key(const RouteConfig& route, std::string_view authority, bool tunnel) {
+  std::string key = route.name;
+  key.append(tunnel ? " CONNECT " : " ").append(authority);
+  return key;
+}
+
 }  // namespace
+
+struct Generation::Destination {
+  UpstreamConfig upstream;
+  RouteConfig route;
+  bool tunnel = false;
+  std::unique_ptr<Cluster> cluster;
+  RouteState state;
+  TimePoint used{};
+};
 
 Cluster::Cluster(const UpstreamConfig& config, Services& services, const Cluster* previous)
     : Cluster(config, services, services.upstreams.find(config.name), services.resolver, previous) {
@@ -159,15 +177,8 @@ Generation::Generation(std::shared_ptr<const PublishedConfig> published, Service
   for (const auto& [name, upstream] : config().upstreams) {
     any_dynamic_ = any_dynamic_ || upstream.dynamic;
   }
+  if (previous != nullptr) take_over_destinations(*previous);
 }
-
-struct Generation::Destination {
-  UpstreamConfig upstream;
-  RouteConfig route;
-  std::unique_ptr<Cluster> cluster;
-  RouteState state;
-  TimePoint used{};
-};
 
 Generation::~Generation() = default;
 
@@ -178,35 +189,63 @@ bool Generation::is_forward(std::string_view listener) const {
 
 const RouteState* Generation::route_to(int route, const EndpointConfig& destination, bool tunnel) {
   const RouteState& general = this->route(route);
-  const std::string authority = destination.endpoint.text();
-  const std::string key = std::to_string(route) + (tunnel ? " CONNECT " : " ") + authority;
+  const std::string key = destination_key(*general.config, destination.endpoint.text(), tunnel);
   const TimePoint now = services_.context.now();
   if (const auto found = destinations_.find(key); found != destinations_.end()) {
     found->second->used = now;
     return &found->second->state;
   }
   if (destinations_.size() >= max_destinations && !make_room()) return nullptr;
+  Destination& made = add_destination(general, destination, tunnel, nullptr);
+  made.used = now;
+  return &made.state;
+}
+
+Generation::Destination& Generation::add_destination(const RouteState& route,
+                                                     const EndpointConfig& endpoint, bool tunnel,
+                                                     const Cluster* previous) {
+  const std::string authority = endpoint.endpoint.text();
   auto made = std::make_unique<Destination>();
-  made->upstream = general.cluster->config();
+  made->upstream = route.cluster->config();
   made->upstream.dynamic = false;
-  made->upstream.endpoints = {destination};
-  made->route = *general.config;
+  made->upstream.endpoints = {endpoint};
+  made->route = *route.config;
+  made->tunnel = tunnel;
   // A tunnel and a request over TLS to one place have different endpoints.
-  const std::string shared = authority + (destination.credentials != nullptr ? " tls" : "");
+  const std::string name = authority + (endpoint.credentials != nullptr ? " tls" : "");
+  const auto shared =
+      services_.upstreams.destination(made->upstream, name, services_.context.now());
   // One key at two destinations is two keys.
   made->route.idempotency.name_space += " " + authority;
-  const bool chosen = is_clients_choice(general.cluster->config(), destination.endpoint);
+  const bool chosen = is_clients_choice(route.cluster->config(), endpoint.endpoint);
   net::Resolver* const apart = chosen ? services_.clients_names : nullptr;
-  made->cluster = std::make_unique<Cluster>(
-      made->upstream, services_, services_.upstreams.destination(made->upstream, shared, now),
-      apart != nullptr ? *apart : services_.resolver);
-  made->cluster->shared().count_window(made->route.retry.budget.window);
+  // Its pools count their connections with what is shared: those of another are no use.
+  const bool goes_on = previous != nullptr && &previous->shared() == shared.get();
+  made->cluster = std::make_unique<Cluster>(made->upstream, services_, shared,
+                                            apart != nullptr ? *apart : services_.resolver,
+                                            goes_on ? previous : nullptr);
+  shared->count_window(made->route.retry.budget.window);
   made->state.config = &made->route;
   made->state.cluster = made->cluster.get();
-  made->state.fallback_clusters = general.fallback_clusters;
-  made->state.slot = general.slot;
-  made->used = now;
-  return &destinations_.emplace(key, std::move(made)).first->second->state;
+  made->state.fallback_clusters = route.fallback_clusters;
+  made->state.slot = route.slot;
+  std::string key = destination_key(*route.config, authority, tunnel);
+  return *destinations_.emplace(std::move(key), std::move(made)).first->second;
+}
+
+/// What workers share of a destination lives as long as one of them uses it.
+void Generation::take_over_destinations(const Generation& previous) {
+  for (const auto& [key, before] : previous.destinations_) {
+    const auto route = std::ranges::find_if(routes_, [&](const RouteState& one) {
+      return one.config->name == before->route.name && one.cluster != nullptr &&
+             one.cluster->config().name == before->upstream.name;
+    });
+    if (route == routes_.end()) continue;
+    const std::string authority = before->upstream.endpoints.front().endpoint.text();
+    const auto place = destination_of(route->cluster->config(), authority, before->tunnel);
+    if (!place || place->endpoint.text() != authority) continue;
+    add_destination(*route, *place, before->tunnel, before->cluster.get()).used = before->used;
+  }
 }
 
 bool Generation::make_room() {
@@ -228,9 +267,16 @@ Cluster* Generation::find(std::string_view upstream) const {
   return found->get();
 }
 
+const Cluster* Generation::find_destination(const std::string& key) const {
+  const auto found = destinations_.find(key);
+  return found == destinations_.end() ? nullptr : found->second->cluster.get();
+}
+
 void Generation::retire_what_is_gone(const Generation& next) {
   for (const auto& cluster : clusters_)
     cluster->retire_what_is_gone(next.find(cluster->config().name));
+  for (const auto& [key, destination] : destinations_)
+    destination->cluster->retire_what_is_gone(next.find_destination(key));
 }
 
 }  // namespace holdfast::proxy

@@ -112,6 +112,35 @@ TEST_CASE("each destination has a breaker of its own, and retries") {
   CHECK(holdfast.metric("holdfast_retries_total", {{"route", "internal"}}) == 1);
 }
 
+TEST_CASE("a reload forgets no destination: its breaker stays open, its connections are used") {
+  if (no_machine()) return;
+  ScriptedUpstream app([](Exchange& exchange) {
+    const bool bad = exchange.request.headers.get("Host").starts_with("app.");
+    exchange.respond(bad ? 500 : 200);
+  });
+  const std::string port = port_of(app.address());
+  const Forward forward(wildcard(port, "retry = { attempts = 1 }") +
+                        "[upstream.internal.breaker]\nconsecutive_failures = 1\n"
+                        "open_for = \"1h\"\n[server]\nworkers = 1\n");
+  Holdfast holdfast(forward.text);
+  CHECK(ask(holdfast, "http://app.internal:" + port + "/").status == 500);
+  CHECK(ask(holdfast, "http://other.internal:" + port + "/").status == 200);
+  const auto put_back = [&] {  // an answer comes before its connection is put back
+    const Labels idle = {{"upstream", "internal"}, {"state", "idle"}};
+    return holdfast.wait_metric("holdfast_upstream_connections", idle, 2);
+  };
+  CHECK(put_back());
+  const std::size_t connections = app.connection_count();
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(holdfast.reload(forward.text + "# " + std::to_string(i) + "\n"));
+    const Response refused = ask(holdfast, "http://app.internal:" + port + "/");
+    check_problem(refused, 503, "destination-unavailable", "destination_unavailable");
+    CHECK(ask(holdfast, "http://other.internal:" + port + "/").status == 200);
+    CHECK(put_back());
+  }
+  CHECK(app.connection_count() == connections);
+}
+
 TEST_CASE("a keyed POST runs once, and one key at two hosts is two keys") {
   if (no_machine()) return;
   ScriptedUpstream app(reply(201, "made"));

@@ -130,7 +130,8 @@ class RoutePin {
 
 class Generation {
  public:
-  /// Takes over the pools of `previous` (may be nullptr) whose endpoints stay.
+  /// Takes over the pools of `previous` (may be nullptr) whose endpoints stay, and its destinations
+  /// that the same routes still cover.
   Generation(std::shared_ptr<const PublishedConfig> published, Services& services,
              const Generation* previous);
   ~Generation();
@@ -163,6 +164,10 @@ class Generation {
   using DestinationMap = std::map<std::string, std::unique_ptr<Destination>, std::less<>>;
 
   Cluster* find(std::string_view upstream) const;
+  const Cluster* find_destination(const std::string& key) const;
+  Destination& add_destination(const RouteState& route, const EndpointConfig& endpoint, bool tunnel,
+                               const Cluster* previous);
+  void take_over_destinations(const Generation& previous);
   bool make_room();
 
   Services& services_;

@@ -258,6 +258,57 @@ TEST_CASE("a worker knows so many destinations; the one not used for longest mak
   CHECK(fixture.upstreams.destinations("api").size() == Generation::max_destinations);
 }
 
+TEST_CASE("a reload keeps the destinations that are covered still, their breakers and pools") {
+  ClusterFixture fixture;
+  Config config = wildcard();
+  config.upstreams["api"].breaker.consecutive_failures = 1;
+  auto before = fixture.generation(config);
+  const proxy::RouteState* const old_app = route_to(*before, "app.internal:80");
+  REQUIRE(old_app != nullptr);
+  proxy::Transitions transitions;
+  proxy::SharedUpstream& shared = old_app->cluster->shared();
+  const auto permit = shared.acquire(fixture.world.now(), transitions);
+  REQUIRE(permit);
+  shared.record(*permit, policy::Breaker::Outcome::failure, {}, fixture.world.now(),
+                fixture.world.rng(), transitions);
+  CHECK(shared.breaker_state() == policy::BreakerState::open);
+  EndpointPool* const pool = old_app->cluster->pick({}, fixture.world.rng());
+
+  SUBCASE("behind another route, which comes first now") {
+    config.routes.insert(config.routes.begin(), config.routes[0]);
+    config.routes[0].name = "another";
+    auto after = fixture.generation(config, before.get());
+    before->retire_what_is_gone(*after);
+    before.reset();
+    const auto known = fixture.upstreams.destinations("api");
+    REQUIRE(known.size() == 1);
+    CHECK(known[0].shared->breaker_state() == policy::BreakerState::open);
+    const auto place =
+        proxy::destination_of(after->config().upstreams.at("api"), "app.internal:80", false);
+    const proxy::RouteState* const app = after->route_to(1, *place, false);
+    REQUIRE(app != nullptr);
+    CHECK(&app->cluster->shared() == known[0].shared.get());
+    CHECK(app->cluster->pick({}, fixture.world.rng()) == pool);
+    CHECK(app->config->name == after->config().routes[1].name);
+    CHECK(fixture.upstreams.destinations("api").size() == 1);
+  }
+  SUBCASE("not what is not covered any more") {
+    config.upstreams["api"].endpoints[1].endpoint =
+        *net::Endpoint::parse_pattern("http://*.other:80");
+    auto after = fixture.generation(config, before.get());
+    before->retire_what_is_gone(*after);
+    before.reset();
+    CHECK(fixture.upstreams.destinations("api").empty());
+  }
+  SUBCASE("nor what was a route's that has gone") {
+    config.routes[0].name = "renamed";
+    auto after = fixture.generation(config, before.get());
+    before->retire_what_is_gone(*after);
+    before.reset();
+    CHECK(fixture.upstreams.destinations("api").empty());
+  }
+}
+
 TEST_CASE(
     "destinations speak TLS by the credentials of the newest configuration, tunnels by none") {
   const auto credentials = [] {
