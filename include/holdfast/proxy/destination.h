@@ -27,9 +27,9 @@ struct Way {
   EndpointConfig destination;
 };
 
-/// By `matched` (-1: no route took it) or, for a CONNECT that this does not cover, by the listener's
-/// `allow`: mostly another port of the same host. But what a route answers by itself goes nowhere.
-/// nullopt: the request may not go there.
+/// By `matched` (-1: no route took it) or, for a CONNECT that this does not cover, by the
+/// listener's `allow`: mostly another port of the same host. But what a route answers by itself
+/// goes nowhere. nullopt: the request may not go there.
 std::optional<Way> way_to(const Config& config, std::string_view listener, int matched,
                           std::string_view authority, bool tunnel);
 

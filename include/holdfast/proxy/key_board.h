@@ -48,10 +48,10 @@ class KeyBoard {
   bool wait(const Digest& id, std::uint64_t waiter, Wake wake);
   void leave(const Digest& id, std::uint64_t waiter);
   /// The key is about to be given back, because the upstream refused: until wake(), which must
-  /// follow, nobody who waits asks the store. It would be given the key, and ask the upstream again.
+  /// follow, nobody who waits asks the store, which would give out the key again.
   void announce_refusal(const Digest& id);
-  /// True for the waiter who asks the store on behalf of all: the oldest. Nobody does while they are
-  /// about to be told.
+  /// True for the waiter who asks the store on behalf of all: the oldest. Nobody does while they
+  /// are about to be told.
   bool asks(const Digest& id, std::uint64_t waiter) const;
   /// Wakes all who wait for `id`, the oldest first; they stay until they leave. `answer` (may be
   /// nullptr) is what they may say.
