@@ -23,23 +23,25 @@ void KeyBoard::leave(const Digest& id, std::uint64_t waiter) {
   std::deque<Waiter>& waiters = queue.waiters;
   const bool asked = !waiters.empty() && waiters.front().name == waiter;
   waiting_ -= std::erase_if(waiters, [&](const Waiter& each) { return each.name == waiter; });
-  if (waiters.empty() && queue.told_below != Queue::all) {
+  if (queue.refusing) return;
+  if (waiters.empty()) {
     queues_.erase(found);
-  } else if (asked && !waiters.empty() && waiters.front().name >= queue.told_below) {
+  } else if (asked && !waiters.front().told) {
     waiters.front().wake(nullptr);  // the next one asks from now on
   }
 }
 
 void KeyBoard::announce_refusal(const Digest& id) {
   const std::lock_guard lock(mutex_);
-  queues_[id].told_below = Queue::all;
+  queues_[id].refusing = true;
 }
 
 bool KeyBoard::asks(const Digest& id, std::uint64_t waiter) const {
   const std::lock_guard lock(mutex_);
   const auto found = queues_.find(id);
-  if (found == queues_.end() || waiter < found->second.told_below) return false;
-  return !found->second.waiters.empty() && found->second.waiters.front().name == waiter;
+  if (found == queues_.end() || found->second.refusing) return false;
+  const std::deque<Waiter>& waiters = found->second.waiters;
+  return !waiters.empty() && waiters.front().name == waiter && !waiters.front().told;
 }
 
 void KeyBoard::wake(const Digest& id, const std::shared_ptr<const SharedAnswer>& answer) {
@@ -47,8 +49,11 @@ void KeyBoard::wake(const Digest& id, const std::shared_ptr<const SharedAnswer>&
   const auto found = queues_.find(id);
   if (found == queues_.end()) return;
   Queue& queue = found->second;
-  queue.told_below = answer ? next_waiter_.load(std::memory_order_relaxed) : 0;
-  for (const Waiter& waiter : queue.waiters) waiter.wake(answer);
+  queue.refusing = false;
+  for (Waiter& waiter : queue.waiters) {
+    waiter.told = waiter.told || answer;
+    waiter.wake(answer);
+  }
   if (queue.waiters.empty()) queues_.erase(found);
 }
 

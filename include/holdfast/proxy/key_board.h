@@ -71,12 +71,11 @@ class KeyBoard {
   struct Waiter {
     std::uint64_t name;
     Wake wake;
+    bool told = false;  // what the upstream refused with
   };
   struct Queue {
-    static constexpr std::uint64_t all = UINT64_MAX;
     std::deque<Waiter> waiters;
-    /// Those with a lower number have been told, or are about to be; all: a refusal is announced.
-    std::uint64_t told_below = 0;
+    bool refusing = false;  // a refusal is announced
   };
   mutable std::mutex mutex_;
   std::map<Digest, Queue> queues_;
