@@ -92,11 +92,9 @@ class Judge {
     // A claim lives so long, and what was answered from then on. Before it was claimed it was sent.
     const Event& sent = *sends_.at(first.run->request);
     const auto claim_lives = options.max_execution + options.lease;
-    // Where unknown keys run again, what was sent under an older claim may arrive when that has
-    // ended and its key has run again.
+    // What was sent under an older claim may arrive when that has ended and its key has run again.
     const Event& sent_second = *sends_.at(second.run->request);
-    const bool claimed_before = sent_second.at + claim_lives <= first.event->at;
-    if (options.on_unknown == policy::OnUnknown::reexecute && claimed_before) return;
+    if (sent_second.at + claim_lives <= first.event->at) return;
     const auto claim_ends = sent.at + claim_lives;
     // A store counts whole milliseconds.
     const auto answer_ends = first.event->at + options.auto_ttl - std::chrono::milliseconds(1);
