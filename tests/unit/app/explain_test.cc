@@ -96,10 +96,10 @@ TEST_CASE("every value comes with the line that set it") {
 }
 
 TEST_CASE("how the upstream is spoken to over TLS is told where it is") {
-  const std::string document =
+  const std::string secure =
       "[upstream.app]\nendpoints = [\"https://10.0.0.5\"]\ntls = { server_name = \"pay.test\" }\n"
       "[[route]]\nupstream = \"app\"\n";
-  const auto text = explain(load(document), "f.toml", {"GET", "/", {}, ""});
+  const auto text = explain(load(secure), "f.toml", {"GET", "/", {}, ""});
   REQUIRE(text);
   CHECK(says(*text, "tls.server_name = \"pay.test\"", "f.toml:3"));
   CHECK(says(*text, "tls.verify = true", "default"));
@@ -244,9 +244,9 @@ TEST_CASE("a CONNECT comes in at the first listener that takes one") {
 }
 
 TEST_CASE("allow covers another port of a host that a route takes, for a tunnel alone") {
-  std::string document = forward_document;
-  document.replace(document.find("*.partner.test:8443"), 19, "*.internal:8443");
-  const LoadedConfig loaded = load(document);
+  std::string allowing = forward_document;
+  allowing.replace(allowing.find("*.partner.test:8443"), 19, "*.internal:8443");
+  const LoadedConfig loaded = load(allowing);
   const auto tunnel = explain(loaded, "f", {"CONNECT", "app.internal:8443", {}, "proxy"});
   REQUIRE(tunnel);
   CHECK(contains(*tunnel,

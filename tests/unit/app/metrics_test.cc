@@ -52,7 +52,7 @@ std::string mask_process_values(const std::string& text) {
 }
 
 std::vector<UpstreamGauges> open_and_closed() {
-  return {{"payments", BreakerState::open, 3, 7, 2}, {"search", BreakerState::closed, 0, 0, 1}};
+  return {{"payments", BreakerState::open, 3, 7, {2}}, {"search", BreakerState::closed, 0, 0, {1}}};
 }
 
 /// The names of metrics in a text: those after "# TYPE ", or wherever one stands.
