@@ -9,6 +9,7 @@
 
 #include "holdfast/app/config_diagnostics.h"
 #include "holdfast/app/config_file.h"
+#include "holdfast/app/config_headers.h"
 #include "holdfast/app/config_idempotency.h"
 #include "holdfast/app/config_policies.h"
 #include "holdfast/app/config_reader.h"
@@ -83,6 +84,7 @@ class Loader {
   /// REQUIRES: the result is used only if the diagnostics have no errors.
   LoadedConfig load() {
     read_root();
+    check_underscores(root_, config_->server.underscore_headers, diagnostics_);
     check_merged_policies();
     check_forward();
     if (!diagnostics_.has_errors()) {

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "holdfast/app/config_headers.h"
 #include "holdfast/app/config_policies.h"
 #include "holdfast/app/config_schema.h"
 #include "holdfast/base/text.h"
@@ -48,10 +49,6 @@ bool is_upgrade(std::string_view text) {
   return http::is_token(text) && !iequals(text, "h2c");
 }
 
-bool is_trailer(std::string_view text) {
-  return http::is_token(text) && !is_framing_header(text) && !proxy::is_forwarding_name(text);
-}
-
 constexpr TextRule path_rule = {R"(a path that begins with "/", without a query)", is_path};
 constexpr TextRule prefix_rule = {R"(a path that begins with "/", without a query)",
                                   is_path_prefix};
@@ -59,9 +56,6 @@ constexpr TextRule host_pattern_rule = {R"(a host such as "pay.local" or "*.loca
                                         is_host_pattern};
 constexpr TextRule method_rule = {R"(a method in capitals such as "GET")", is_method};
 constexpr TextRule upgrade_rule = {R"(a protocol such as "websocket")", is_upgrade};
-constexpr TextRule trailer_rule = {"the name of a header that may be a trailer", is_trailer};
-constexpr TextRule removable_rule = {"the name of a header that holdfast does not set itself",
-                                     is_trailer};
 
 void lower_all(std::vector<std::string>& texts) {
   for (std::string& text : texts) text = to_lower(text);

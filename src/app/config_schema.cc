@@ -14,20 +14,12 @@ bool is_pseudonym(std::string_view text) {
   return ((lower >= 'a' && lower <= 'z') || lower == '*') && http::is_token(text);
 }
 
-bool is_field_name_or_empty(std::string_view text) {
-  return text.empty() || http::is_token(text);
-}
-
 bool is_some_text(std::string_view text) {
   return !text.empty();
 }
 
 bool is_name_or_empty(std::string_view text) {
   return text.empty() || is_name(text);
-}
-
-bool is_key_header(std::string_view text) {
-  return http::is_token(text) && !is_framing_header(text);
 }
 
 /// The methods that change something; a key of any other is none of holdfast's business.

@@ -148,10 +148,6 @@ void read_breaker(Reader& keys, policy::BreakerOptions& breaker) {
 
 }  // namespace
 
-bool is_header_name(std::string_view text) {
-  return http::is_token(text);
-}
-
 bool is_authority(std::string_view text) {
   return text.find('/') == std::string_view::npos &&
          net::Endpoint::parse(fmt::format("http://{}", text)).has_value();
@@ -161,35 +157,6 @@ bool is_name(std::string_view text) {
   const auto is_visible = [](char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; };
   return !text.empty() && text.size() <= 128 && text.front() != ' ' && text.back() != ' ' &&
          std::all_of(text.begin(), text.end(), is_visible);
-}
-
-bool is_framing_header(std::string_view name) {
-  const http::FieldName id = http::field_name(name);
-  return http::is_hop_by_hop(id) || id == http::FieldName::content_length ||
-         id == http::FieldName::host;
-}
-
-void read_headers(Reader& keys, std::string_view key, proxy::HeaderList& headers, HeaderUse use) {
-  const Entry* table =
-      keys.find(key, Node::Kind::table, R"(a table of headers ({ Name = "value" }))");
-  if (table == nullptr) return;
-  headers.clear();
-  for (const Entry& entry : table->value.entries) {
-    if (!is_header_name(entry.key)) {
-      keys.error(entry.place, fmt::format("{} is no header's name", in_quotes(entry.key)));
-    } else if (use == HeaderUse::set && is_framing_header(entry.key)) {
-      keys.error(entry.place, fmt::format("{} is set by holdfast itself", in_quotes(entry.key)));
-    } else if (entry.value.kind != Node::Kind::text) {
-      keys.must_be(entry.key, "a string", entry.value);
-    } else if (!http::is_field_value(entry.value.text)) {
-      // The value is not repeated: it may be a credential.
-      keys.error(entry.value.place,
-                 fmt::format("the value of {} holds a character that no header may have",
-                             in_quotes(entry.key)));
-    } else {
-      headers.emplace_back(entry.key, trim(entry.value.text));
-    }
-  }
 }
 
 void read_admin(Reader& keys, proxy::AdminConfig& admin) {

@@ -60,8 +60,12 @@ std::string stored_head(const Fields& fields, StoredCookies cookies, WallTime no
 std::string shared_head(const Fields& fields) {
   std::string text;
   for (const Field& field : fields) {
+    // Those who wait are told "released", and no word of another holdfast beside it.
+    const bool of_others =
+        iequals(field.name, "Idempotency-Status") || iequals(field.name, "Idempotent-Replayed");
     const bool framing = field.id == FieldName::content_length;
-    if (!framing && !ends_here(fields, field)) append_line(text, field.name, field.value);
+    if (framing || of_others || ends_here(fields, field)) continue;
+    append_line(text, field.name, field.value);
   }
   return text;
 }

@@ -195,6 +195,11 @@ void append_max_forwards(TextWriter& out, const http::RequestHead& request) {
   }
 }
 
+bool is_idempotency_status(const Field& field) {
+  return field.id == FieldName::other &&
+         (iequals(field.name, "Idempotency-Status") || iequals(field.name, "Idempotent-Replayed"));
+}
+
 void append_idempotency(TextWriter& out, std::string_view status, std::string_view key) {
   if (!status.empty()) append_field(out, "Idempotency-Status", status);
   if (!key.empty()) out.append("Idempotency-Key: \"").append(key).append("\"\r\n");
@@ -246,7 +251,8 @@ void append_upstream_head(std::string& text, const http::RequestHead& request,
   append_forwarded(out, request, edits);
   if (!is_rewritten("X-Request-Id", edits.rewrite))
     append_field(out, "X-Request-Id", edits.request_id);
-  if (!edits.deadline_header.empty() && edits.deadline) {
+  const bool tells_deadline = !edits.deadline_header.empty() && edits.deadline;
+  if (tells_deadline && !is_rewritten(edits.deadline_header, edits.rewrite)) {
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(*edits.deadline).count();
     out.append(edits.deadline_header).append(": ");
@@ -276,6 +282,8 @@ void append_downstream_head(std::string& text, const http::ResponseHead& respons
     // other.
     if (http::is_hop_by_hop(field.id) && field.id != FieldName::proxy_authenticate) continue;
     if (named.contains(field)) continue;
+    // What another holdfast said of its execution; the client is told of ours.
+    if (!edits.idempotency_status.empty() && is_idempotency_status(field)) continue;
     append_field(out, field.name, field.value);
   }
   if (!response.fields.has(FieldName::date)) {

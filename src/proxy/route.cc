@@ -234,7 +234,9 @@ std::string RouteTable::mismatch(int route, const Input& input) const {
 
 std::string_view host_of(std::string_view authority) {
   if (authority.starts_with('[')) return authority.substr(0, authority.find(']') + 1);
-  return authority.substr(0, authority.find(':'));
+  std::string_view host = authority.substr(0, authority.find(':'));
+  if (host.size() > 1 && host.ends_with('.')) host.remove_suffix(1);
+  return host;
 }
 
 }  // namespace holdfast::proxy

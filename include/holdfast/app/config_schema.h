@@ -5,29 +5,24 @@
 // of the structs (proxy/config.h and policy/), which are contract §2's.
 #pragma once
 
+#include "holdfast/app/config_headers.h"
 #include "holdfast/app/config_reader.h"
 #include "holdfast/proxy/config.h"
 
 namespace holdfast::app {
 
 bool is_pseudonym(std::string_view text);
-bool is_field_name_or_empty(std::string_view text);
 bool is_some_text(std::string_view text);
 bool is_name_or_empty(std::string_view text);
-bool is_key_header(std::string_view text);
 bool is_keyed_method(std::string_view text);
 bool is_check_path(std::string_view text);
 bool is_hash_key(std::string_view text);
 
 inline constexpr TextRule pseudonym_rule = {
     "a token (letters, digits, -._~) that begins with a letter", is_pseudonym};
-inline constexpr TextRule optional_field_name_rule = {R"(a header's name, or "")",
-                                                      is_field_name_or_empty};
 inline constexpr TextRule some_text_rule = {"a string that is not empty", is_some_text};
 inline constexpr TextRule optional_name_rule = {R"(a name of 1 to 128 visible characters, or "")",
                                                 is_name_or_empty};
-inline constexpr TextRule key_header_rule = {"the name of a header that a client may send",
-                                             is_key_header};
 inline constexpr TextRule keyed_method_rule = {R"("POST", "PATCH", "PUT" or "DELETE")",
                                                is_keyed_method};
 
@@ -196,7 +191,7 @@ void timeout_keys(Keys& keys, policy::TimeoutOptions& timeout) {
   keys.duration("total", timeout.total);
   keys.duration("idle", timeout.idle);
   keys.duration("stream", timeout.stream);
-  keys.text("deadline_header", timeout.deadline_header, optional_field_name_rule);
+  keys.text("deadline_header", timeout.deadline_header, deadline_header_rule);
 }
 
 template <class Keys>

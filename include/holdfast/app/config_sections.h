@@ -37,19 +37,9 @@ proxy::UpstreamConfig read_upstream(Reader& keys, const std::string& name, LoadC
 
 // Rules that several tables share.
 bool is_name(std::string_view text);
-bool is_header_name(std::string_view text);
 bool is_authority(std::string_view text);
 inline constexpr TextRule authority_rule = {R"(a host's name or address, such as "pay.local")",
                                             is_authority};
 inline constexpr TextRule name_rule = {"a name of 1 to 128 visible characters", is_name};
-inline constexpr TextRule header_name_rule = {"a header's name", is_header_name};
-
-/// Who uses a list of headers: some names would break the framing of a message if they were set.
-enum class HeaderUse : bool { match, set };
-/// { Name = "value", … }
-void read_headers(Reader& keys, std::string_view key, proxy::HeaderList& headers, HeaderUse use);
-/// True for fields that belong to a connection or to framing: no configuration may set or pass
-/// them.
-bool is_framing_header(std::string_view name);
 
 }  // namespace holdfast::app

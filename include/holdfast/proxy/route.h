@@ -52,8 +52,9 @@ class RouteTable {
   std::unique_ptr<Index> index_;
 };
 
-/// The host of an authority as it was written, without its port; the brackets of an IPv6 address
-/// stay.
+/// The host of an authority as it was written, without its port and without the dot that may end an
+/// absolute name: a route that refuses a host is not passed by writing it so. The brackets of an
+/// IPv6 address stay.
 std::string_view host_of(std::string_view authority);
 
 }  // namespace holdfast::proxy

@@ -227,6 +227,28 @@ TEST_CASE("the deadline header is ours to say, in whole milliseconds, at least o
   CHECK(has(upstream_head(get(""), edits), "X-Deadline: 1"));
   edits.deadline = 2s;
   CHECK(has(upstream_head(get(""), edits), "X-Deadline: 2000"));
+  RewriteConfig rewrite;
+  edits.rewrite = &rewrite;
+  rewrite.set_headers = {{"x-deadline", "77"}};
+  CHECK(has(upstream_head(get("X-Deadline: 9\r\n"), edits), "x-deadline: 77"));
+  CHECK_FALSE(names(upstream_head(get("X-Deadline: 9\r\n"), edits), "X-Deadline"));
+  rewrite.set_headers.clear();
+  rewrite.remove_headers = {"x-deadline"};
+  CHECK_FALSE(names(upstream_head(get("X-Deadline: 9\r\n"), edits), "X-Deadline"));
+}
+
+TEST_CASE("what another holdfast says of its execution stands where ours says nothing") {
+  const std::string answer =
+      "HTTP/1.1 429 Slow\r\nIdempotency-Status: replayed\r\nIdempotent-Replayed: true\r\n"
+      "Content-Length: 0\r\n\r\n";
+  ResponseEdits edits = answer_edits();
+  CHECK(has(downstream_head(answer, edits), "Idempotency-Status: replayed"));
+  CHECK(has(downstream_head(answer, edits), "Idempotent-Replayed: true"));
+  edits.idempotency_status = "released";
+  const std::string head = downstream_head(answer, edits);
+  CHECK(has(head, "Idempotency-Status: released"));
+  CHECK_FALSE(has(head, "Idempotency-Status: replayed"));
+  CHECK_FALSE(names(head, "Idempotent-Replayed"));
 }
 
 TEST_CASE("one canonical framing field, and the trailers that may follow") {

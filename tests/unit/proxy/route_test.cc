@@ -96,11 +96,11 @@ TEST_CASE("no route takes what none matches") {
 TEST_CASE("a host is compared without case and port; a wildcard stands for one or more labels") {
   const MatchConfig exact = match_of("a.test");
   const MatchConfig wildcard = match_of("*.a.test");
-  for (const char* authority : {"", "b.test", "a.test.", "xa.test", "a.testx", "b.a.test"}) {
+  for (const char* authority : {"", "b.test", "a.test..", "xa.test", "a.testx", "b.a.test"}) {
     CAPTURE(authority);
     CHECK_FALSE(takes(exact, {.authority = authority, .fields = {}}));
   }
-  for (const char* authority : {"a.test", "A.Test", "a.test:8080"}) {
+  for (const char* authority : {"a.test", "A.Test", "a.test:8080", "a.test.", "a.test.:80"}) {
     CAPTURE(authority);
     CHECK(takes(exact, {.authority = authority, .fields = {}}));
     CHECK_FALSE(takes(wildcard, {.authority = authority, .fields = {}}));
@@ -212,6 +212,10 @@ TEST_CASE("the host of an authority") {
   CHECK(host_of("") == "");
   CHECK(host_of("A.test") == "A.test");
   CHECK(host_of("a.test:80") == "a.test");
+  CHECK(host_of("a.test.") == "a.test");
+  CHECK(host_of("a.test.:80") == "a.test");
+  CHECK(host_of("a.test..") == "a.test.");
+  CHECK(host_of(".") == ".");
   CHECK(host_of("[::1]:80") == "[::1]");
   CHECK(host_of("[::1]") == "[::1]");
 }
