@@ -37,7 +37,8 @@ namespace {
 constexpr int exit_done = 0;
 constexpr int exit_bad_config = 1;
 
-/// Client connections to the admin listener at one time; more are closed at once.
+/// Client connections to the admin listener at one time. One more takes the place of one that is
+/// idle, so that nobody keeps probes out by connecting; where none is it is closed at once.
 constexpr std::size_t max_admin_connections = 64;
 const std::string admin_listener_name = "admin";
 
@@ -246,7 +247,8 @@ bool Server::start_admin() {
   admin_connections_ = std::make_unique<proxy::ConnectionSet>(*admin_, loop_.context(), [] {});
   admin_listener_ = std::make_unique<net::UvListener>(
       network_, sockets->descriptors.front(), [this](std::unique_ptr<net::Stream> stream) {
-        if (admin_connections_->size() >= max_admin_connections) return;
+        const bool full = admin_connections_->size() >= max_admin_connections;
+        if (full && !admin_connections_->close_oldest_idle()) return;
         admin_connections_->serve(std::move(stream), admin_listener_name);
       });
   logger_.log(LogLevel::info, "listening",

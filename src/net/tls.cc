@@ -22,7 +22,8 @@ constexpr std::size_t small_buffer = 4096;
 /// For a client that forgot the "s" of https, in clear: it could read nothing else.
 constexpr std::string_view plain_http_answer =
     "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 50\r\n"
-    "Connection: close\r\n\r\nThis is a TLS port: plain HTTP was sent to HTTPS.\n";
+    "Cache-Control: no-store\r\nConnection: close\r\n\r\nThis is a TLS port: plain HTTP was sent "
+    "to HTTPS.\n";
 
 bool is_ssl_reason(unsigned long code, int reason) {
   return ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) == reason;

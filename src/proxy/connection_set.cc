@@ -1,5 +1,6 @@
 #include "holdfast/proxy/connection_set.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "holdfast/net/tls.h"
@@ -60,13 +61,23 @@ runtime::Task<void> ConnectionSet::serve_requests(std::unique_ptr<net::Stream>& 
   live.connection = nullptr;
 }
 
+bool ConnectionSet::is_idle(const Live& live) {
+  return live.connection != nullptr && live.connection->idle() && live.entry != nullptr;
+}
+
 void ConnectionSet::close_idle() {
   std::vector<runtime::Scope::Entry*> idle;
   for (const Live& live : live_) {
-    const bool is_idle = live.connection != nullptr && live.connection->idle();
-    if (is_idle && live.entry != nullptr) idle.push_back(live.entry);
+    if (is_idle(live)) idle.push_back(live.entry);
   }
   for (runtime::Scope::Entry* entry : idle) scope_.cancel(entry);
+}
+
+bool ConnectionSet::close_oldest_idle() {
+  const auto oldest = std::find_if(live_.rbegin(), live_.rend(), is_idle);  // new ones come first
+  if (oldest == live_.rend()) return false;
+  scope_.cancel(oldest->entry);
+  return true;
 }
 
 }  // namespace holdfast::proxy

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <deque>
 #include <fstream>
 #include <iterator>
 
@@ -86,6 +87,16 @@ TEST_SUITE("admin") {
     }
     CHECK(holdfast.admin("/routes").body.find("\"main\"") != std::string::npos);
     CHECK(holdfast.admin("/upstreams").body.find(app.url()) != std::string::npos);
+  }
+
+  TEST_CASE("connections that ask nothing keep nobody out") {
+    const Holdfast holdfast("[[route]]\nrespond = {}\n");
+    std::deque<RawClient> idle;
+    for (int i = 0; i < 200; ++i) {
+      idle.emplace_back(holdfast.admin_address());
+      if (i % 20 == 0) CHECK(holdfast.admin("/readyz").status == 200);
+    }
+    CHECK(holdfast.admin("/readyz").status == 200);
   }
 
   TEST_CASE("a name in Host that is not allowed gets 403") {

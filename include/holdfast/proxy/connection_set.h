@@ -37,6 +37,8 @@ class ConnectionSet {
              net::TlsSession tls = nullptr) = delete;
   /// Closes what is between two requests. From the loop, never from a connection's own stack.
   void close_idle();
+  /// The same with the one that has been here for longest. False: there is none.
+  bool close_oldest_idle();
   void cut() { scope_.cancel_all(); }
 
   std::size_t size() const { return live_.size(); }
@@ -48,6 +50,7 @@ class ConnectionSet {
   };
   class Registration;
 
+  static bool is_idle(const Live& live);
   runtime::Task<void> run(net::Stream* stream, const std::string& listener, ssl_st* tls);
   runtime::Task<void> serve_requests(std::unique_ptr<net::Stream>& stream,
                                      const std::string& listener, Live& live);

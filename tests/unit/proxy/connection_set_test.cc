@@ -74,6 +74,22 @@ TEST_CASE("a drain closes what is between two requests, and nothing else") {
   CHECK(fixture.closed == 1);
 }
 
+TEST_CASE("one of those between two requests makes room: the oldest") {
+  SetFixture fixture;
+  auto busy = fixture.connect();
+  busy->send(get());
+  auto oldest = fixture.connect();
+  auto newest = fixture.connect();
+  CHECK(fixture.set->close_oldest_idle());
+  CHECK(oldest->closed());
+  CHECK(newest->open());
+  CHECK(fixture.set->close_oldest_idle());
+  CHECK(newest->closed());
+  CHECK_FALSE(fixture.set->close_oldest_idle());
+  CHECK(busy->open());
+  CHECK(fixture.closed == 2);
+}
+
 TEST_CASE("a cut ends all, whatever they do") {
   SetFixture fixture;
   auto idle = fixture.connect();
