@@ -98,13 +98,20 @@ Question draw_question(const Scenario& scenario, Chance& chance) {
 }
 
 Client::Client(test::World& world, const Scenario& scenario, Ledger& ledger, std::uint64_t seed,
-               std::shared_ptr<test::Peer> peer)
+               const Approach& approach)
     : world_(world),
       scenario_(scenario),
       ledger_(ledger),
       chance_(seed),
-      peer_(std::move(peer)),
+      approach_(approach),
+      peer_(approach.peer),
       connection_(ledger.new_connection()) {
+  const std::string name = "connection " + std::to_string(connection_);
+  if (approach_.over_tls) ledger_.note(name + " is over TLS");
+  if (approach_.is_strange) {
+    ledger_.note(name + " shakes no hands");
+    ledger_.strange(connection_);
+  }
   peer_->on_change = [this] { read(); };
 }
 
@@ -353,7 +360,9 @@ bool Client::may_be_told(const Question& question, const Message& answer, const 
 void Client::judge_time(const Asked& asked) {
   if (!asked.first || asked.sent == never || !is_fast_reader()) return;
   const Duration taken = world_.now() - asked.sent;
-  const Duration allowed = bound(scenario_, asked.question) + latency_ + scenario_.pauses;
+  // What is said within a handshake is heard when that is over.
+  const Duration allowed =
+      bound(scenario_, asked.question) + latency_ + scenario_.pauses + approach_.handshake;
   if (taken <= allowed) return;
   ledger_.violated("deadline", "#" + std::to_string(asked.question.number) +
                                    " was answered after " + std::to_string(to_milliseconds(taken)) +

@@ -17,6 +17,7 @@
 #include "tests/sim/ledger.h"
 #include "tests/sim/message.h"
 #include "tests/sim/scenario.h"
+#include "tests/sim/tls_link.h"
 #include "tests/sim/tunnel.h"
 #include "tests/support/fake_network.h"
 
@@ -49,7 +50,7 @@ Question keyed_question(std::uint64_t key, const std::string& who);
 class Client {
  public:
   Client(test::World& world, const Scenario& scenario, Ledger& ledger, std::uint64_t seed,
-         std::shared_ptr<test::Peer> peer);
+         const Approach& approach);
   ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
@@ -106,6 +107,7 @@ class Client {
   const Scenario& scenario_;
   Ledger& ledger_;
   Chance chance_;
+  const Approach approach_;
   const std::shared_ptr<test::Peer> peer_;
   const std::uint64_t connection_;
   MessageReader reader_;

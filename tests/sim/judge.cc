@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +23,7 @@ class Judge {
     ledger_.compare_counts();
     starts_are_few();
     bypasses_are_told();
+    strangers_are_not_served();
     if (scenario_.generates_keys()) generated_keys_run_once();
     keys_keep_their_promises();
   }
@@ -55,6 +57,21 @@ class Judge {
       if (told == ledger_.was_bypassed(event.request)) continue;
       ledger_.violated("keys", name(event) + (told ? " was told of a bypass that is not counted"
                                                    : " was bypassed and not told"));
+    }
+  }
+
+  /// Who has shaken no hands has asked for nothing. (Who has is told the truth over TLS as without:
+  /// an end behind the last byte is close_notify, all else that ends is a cut, and a link makes a
+  /// reset of it for who knows nothing of TLS: tls_link.h.)
+  void strangers_are_not_served() {
+    std::set<std::uint64_t> requests;
+    for (const Event& event : ledger_.events()) {
+      if (event.kind == Event::Kind::send && ledger_.is_strange(event.connection)) {
+        requests.insert(event.request);
+      }
+      const bool served = event.kind == Event::Kind::start || event.kind == Event::Kind::receive;
+      if (!served || !requests.contains(event.request)) continue;
+      ledger_.violated("tls", name(event) + " was served, and its client is let in nowhere");
     }
   }
 

@@ -91,6 +91,13 @@ class Ledger {
   void unrecorded(std::string_view id) { unrecorded_.emplace(id); }
   bool was_unrecorded(const std::string& id) const { return unrecorded_.contains(id); }
 
+  /// A client's handshake comes to nothing: nobody may serve that connection.
+  void strange(std::uint64_t connection) { strange_.insert(connection); }
+  bool is_strange(std::uint64_t connection) const { return strange_.contains(connection); }
+  /// A replica tells that a client's handshake has failed.
+  void handshake_failed() { ++failed_handshakes_; }
+  int failed_handshakes() const { return failed_handshakes_; }
+
   /// A client waits so many milliseconds, and has said so.
   void hurries(std::uint64_t request, std::uint64_t deadline) { deadlines_[request] = deadline; }
   std::optional<std::uint64_t> deadline_of(std::uint64_t request) const {
@@ -125,6 +132,8 @@ class Ledger {
   std::vector<std::string> violations_;
   std::map<std::uint64_t, Run> runs_;
   std::set<std::string> unrecorded_;
+  std::set<std::uint64_t> strange_;
+  int failed_handshakes_ = 0;
   std::map<std::uint64_t, std::string> outcomes_;
   std::map<std::uint64_t, std::uint64_t> deadlines_;
   std::map<std::uint64_t, Tunnel> tunnels_;

@@ -28,6 +28,12 @@ void Monitor::violated(std::string_view rule, const std::string& what) {
   ledger_.violated(rule, process_ + ": " + what);
 }
 
+void Monitor::handshake_failed(std::string_view, const Error& error) {
+  ledger_.handshake_failed();
+  if (error.group() == ErrorGroup::connect) return;
+  violated("tls", "a handshake failed as " + std::string(name(error.type)));
+}
+
 // -- the breaker
 
 std::vector<Monitor::Period>& Monitor::periods_of(proxy::Slot upstream) {

@@ -56,7 +56,7 @@ class Monitor final : public proxy::Observer {
                      policy::Breaker::Transition transition, std::string_view last) override;
   void breaker_rejected(proxy::Slot) override {}
   void headers_dropped(std::uint32_t) override {}
-  void handshake_failed(std::string_view, const Error&) override {}
+  void handshake_failed(std::string_view listener, const Error& error) override;
   void keyed(proxy::Slot, std::string_view) override { ++key_outcomes_; }
   void key_event(const proxy::KeyEvent& event) override;
   void key_gauge(proxy::KeyGauge gauge, int change) override;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "holdfast/base/assert.h"
 #include "holdfast/proxy/health_checker.h"
 
 namespace holdfast::sim {
@@ -95,11 +96,19 @@ struct Replica::Process {
     for (const auto& worker : workers) worker->proxy.adopt(published);
   }
 
+  /// The files of its listener are read, for the first time or again.
+  void identify(const net::TlsServerOptions& options) {
+    auto made = net::TlsServerContext::make(options);
+    HOLDFAST_ASSERT(made.has_value());
+    identity = std::move(*made);
+  }
+
   Monitor monitor;
   runtime::Context context;
   std::shared_ptr<bool> alive = std::make_shared<bool>(true);
   proxy::SharedUpstreams upstreams;
   proxy::KeyBoard board;
+  std::unique_ptr<const net::TlsServerContext> identity;  // before clients, over TLS
   std::unique_ptr<TlsReach> secure;  // what checks are made over; workers have their own
   std::unique_ptr<proxy::HealthCheckers> checkers;
   std::unique_ptr<NameServer::Reach> reach;
@@ -117,6 +126,7 @@ Replica::Replica(test::World& world, NameServer& names, FaultyStore& store,
       scenario_(scenario),
       ledger_(ledger),
       tls_(tls),
+      listening_(tls != nullptr ? tls->draw_listener() : std::nullopt),
       number_(number),
       name_("replica " + std::to_string(number)) {
   start();
@@ -135,14 +145,22 @@ void Replica::start() {
         process_->monitor, store_.open(number_), name + "-w" + std::to_string(i)));
   }
   process_->adopt(scenario_.config, tls_ != nullptr);
+  if (listening_) process_->identify(*listening_);
 }
 
-std::shared_ptr<test::Peer> Replica::connect(Chance& chance) {
-  if (!process_ || process_->draining) return nullptr;
+Approach Replica::connect(Chance& chance) {
+  if (!process_ || process_->draining) return {};
   test::FakePair pair = test::make_pair(world_);
+  Approach approach{pair.peer};
   Worker& worker = *process_->workers[chance.below(process_->workers.size())];
-  worker.clients->serve(std::move(pair.stream), listener_);
-  return pair.peer;
+  std::unique_ptr<net::Stream> stream = std::move(pair.stream);
+  net::TlsSession session;
+  if (listening_) {
+    stream = tls_->of_client(std::move(stream), *listening_, approach);
+    session = process_->identity->session();
+  }
+  worker.clients->serve(std::move(stream), listener_, std::move(session));
+  return approach;
 }
 
 void Replica::reload(proxy::Config config) {
@@ -150,6 +168,7 @@ void Replica::reload(proxy::Config config) {
   ledger_.note(name_ + " reloads");
   names_.reloaded();
   process_->adopt(std::move(config), tls_ != nullptr);
+  if (listening_) process_->identify(*listening_);
 }
 
 void Replica::drain() {

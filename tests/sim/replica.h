@@ -9,6 +9,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,8 +34,8 @@ class Replica {
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
 
-  /// The far end of a connection to one of its workers; nullptr while it is down.
-  std::shared_ptr<test::Peer> connect(Chance& chance);
+  /// A connection to one of its workers, from its far end; without one while it is down.
+  Approach connect(Chance& chance);
   void reload(proxy::Config config);
   void drain();
   /// As by POST /upstreams/drain: some endpoint, and after a while it is put back.
@@ -67,7 +68,8 @@ class Replica {
   FaultyStore& store_;
   const Scenario& scenario_;
   Ledger& ledger_;
-  TlsLinks* const tls_;  // nullptr: upstreams are spoken to without
+  TlsLinks* const tls_;                                   // nullptr: everybody is spoken to without
+  const std::optional<net::TlsServerOptions> listening_;  // nullopt: clients are
   const std::size_t number_;
   const std::string name_;
   const std::string listener_ = "main";

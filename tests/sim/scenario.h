@@ -55,7 +55,7 @@ struct Scenario {
   explicit Scenario(std::uint64_t seed, bool with_tls = false);
 
   std::uint64_t seed;
-  bool over_tls = false;  // to the upstream; everything else is as without it
+  bool over_tls = false;  // to the upstream and of some clients; everything else is as without it
   proxy::Config config;
   std::size_t replicas = 1;
   std::size_t workers = 1;

@@ -65,10 +65,10 @@ class Simulation {
   }
 
   Client* connect(Replica& replica) {
-    auto peer = replica.connect(chance_);
-    if (!peer) return nullptr;
+    const Approach approach = replica.connect(chance_);
+    if (!approach.peer) return nullptr;
     clients_.push_back(std::make_unique<Client>(world_, scenario_, ledger_,
-                                                chance_.below(~std::uint64_t{0}), std::move(peer)));
+                                                chance_.below(~std::uint64_t{0}), approach));
     return clients_.back().get();
   }
 
@@ -147,6 +147,7 @@ class Simulation {
     for (const auto& client : clients_) client->leave();
     world_.pass(2s);
     for (const auto& replica : replicas_) replica->must_be_idle();
+    if (scenario_.over_tls) tls_.judge();
     for (const auto& replica : replicas_) replica->end();
     world_.settle();
     if (runtime::live_frames() != frames_before_) ledger_.violated("leak", "a frame is alive");
@@ -165,7 +166,7 @@ class Simulation {
   Wellness wellness_{world_, scenario_, ledger_};
   Upstream upstream_{world_, network_, names_, wellness_, scenario_, ledger_};
   FaultyStore store_{world_, scenario_, ledger_};
-  TlsLinks tls_{world_, scenario_.seed};
+  TlsLinks tls_{world_, ledger_, scenario_.seed};
   std::vector<std::unique_ptr<Replica>> replicas_;
   std::list<std::unique_ptr<Client>> clients_;
 };

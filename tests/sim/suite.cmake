@@ -19,7 +19,7 @@ set_tests_properties(sim PROPERTIES LABELS sim TIMEOUT ${sim_timeout})
 # With TLS a seed takes ten times as long: fresh ones for a while, beside some that stay.
 math(EXPR sim_tls_seconds "${HOLDFAST_SIM_SECONDS} / 3")
 add_test(NAME sim.tls COMMAND holdfast_sim --tls --seconds ${sim_tls_seconds})
-add_test(NAME sim.tls.fixed COMMAND holdfast_sim --tls --seeds 1 600)
+add_test(NAME sim.tls.fixed COMMAND holdfast_sim --tls --seeds 1 470)
 set_tests_properties(sim.tls sim.tls.fixed PROPERTIES LABELS sim TIMEOUT ${sim_timeout})
 
 # A planted bug that no longer fits the code shows nothing.
