@@ -257,7 +257,6 @@ std::optional<Endpoint> Endpoint::parse(std::string_view url) {
   }
   endpoint.host = to_lower(parts->host);
   endpoint.address = Address::from_ip(endpoint.host, endpoint.port);
-  if (endpoint.address) endpoint.host = endpoint.address->ip();  // one address, one spelling
   const bool is_v6 = endpoint.address && endpoint.address->family() == AF_INET6;
   if (parts->bracketed != is_v6) return std::nullopt;
   if (!endpoint.address && !is_host_name(endpoint.host)) return std::nullopt;

@@ -57,7 +57,7 @@ struct ListenAddress {
 /// Where an upstream is: a host (name or IP) and port, or a unix socket.
 struct Endpoint {
   enum class Scheme : std::uint8_t { http, https, unix_socket } scheme = Scheme::http;
-  std::string host;  // without brackets, an IP as RFC 5952 writes it; "" for unix
+  std::string host;  // without brackets; "" for unix
   std::uint16_t port = 0;
   std::string path;                // of a unix socket
   std::optional<Address> address;  // set if no look-up is needed: an IP or a unix path
