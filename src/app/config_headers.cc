@@ -106,15 +106,19 @@ bool is_trailer(std::string_view text) {
     case content_type:
     case cookie:
     case date:
+    case forwarded:
     case idempotency_key:
     case location:
     case retry_after:
     case set_cookie:
+    case x_request_id:
       return false;
     default:
       break;
   }
-  for (const std::string_view other : {"content-range", "expires", "range", "vary"}) {
+  for (const std::string_view other :
+       {"content-range", "expires", "if-match", "if-modified-since", "if-none-match", "if-range",
+        "if-unmodified-since", "range", "vary"}) {
     if (iequals(text, other)) return false;
   }
   return is_removable_header(text);

@@ -37,8 +37,8 @@ namespace {
 constexpr int exit_done = 0;
 constexpr int exit_bad_config = 1;
 
-/// Client connections to the admin listener at one time. One more takes the place of one that is
-/// idle, so that nobody keeps probes out by connecting; where none is it is closed at once.
+/// Client connections to the admin listener at one time. One more takes the place of one that has
+/// asked nothing yet or is between two requests; where none is it is closed at once.
 constexpr std::size_t max_admin_connections = 64;
 const std::string admin_listener_name = "admin";
 

@@ -236,21 +236,24 @@ runtime::Task<void> Exchange::deduplicated(const KeyedRequest& wanted) {
     if (!waiter->admitted() || now() >= end) break;
     body.give_back(execution_->take_request_body());
     leave_execution();
-    if (first_time) continue;  // it may have ended before anybody knew that we wait
+    // It may have ended before anybody knew that we wait.
+    if (first_time && !waiter->soon_told()) continue;
     TimePoint next = end;
     if (waiter->asks()) next = std::min(end, after(now(), jittered(pause)));
     pause = std::min(pause * 2, slowest_poll);
     const bool woken = co_await waiter->until_woken(next);
     if (!woken && !waiter->asks()) co_await waiter->until_woken(end);  // it is about to be told
     waited_ = true;
-    if (const SharedAnswer* answer = waiter->answer()) {
+    if (const auto answer = waiter->answer()) {
       if (answer->fingerprint != wanted.fingerprint) continue;  // the store says what that is
+      waiter.reset();  // whoever reads slowly stands in nobody's way
       note_key("waited");
       idempotency_status_ = "released";
       co_await say_again(answer->status, answer->headers, answer->body, std::nullopt);
       co_return;
     }
   }
+  waiter.reset();
   co_await tell_outcome();
 }
 

@@ -96,8 +96,8 @@ void Execution::settle(Outcome outcome) {
   if (!client_present_) let_go();
   // Only an owner's outcome is news: a duplicate's would wake duplicates without end.
   if (!claimed_) return;
-  const bool shares = released_ && executions_.board_.awaited(keyed_.id);
-  executions_.board_.wake(keyed_.id, shares ? shared_answer() : nullptr);
+  executions_.board_.wake(keyed_.id, released_ ? shared_answer() : nullptr);
+  if (std::exchange(announced_, false)) executions_.board_.withdraw_refusal(keyed_.id);
 }
 
 /// Nobody reads the answer, or what is left of it.
@@ -266,6 +266,7 @@ runtime::Task<void> Execution::record_answer() {
   }
   if (!recorded) {
     const std::string status = std::to_string(head.status);
+    announced_ = true;
     executions_.board_.announce_refusal(keyed_.id);
     co_await release(status);
     settle(outcome);

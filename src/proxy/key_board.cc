@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "holdfast/base/assert.h"
+
 namespace holdfast::proxy {
 
 bool KeyBoard::wait(const Digest& id, std::uint64_t waiter, Wake wake) {
@@ -23,7 +25,7 @@ void KeyBoard::leave(const Digest& id, std::uint64_t waiter) {
   std::deque<Waiter>& waiters = queue.waiters;
   const bool asked = !waiters.empty() && waiters.front().name == waiter;
   waiting_ -= std::erase_if(waiters, [&](const Waiter& each) { return each.name == waiter; });
-  if (queue.refusing) return;
+  if (queue.refusals > 0) return;
   if (waiters.empty()) {
     queues_.erase(found);
   } else if (asked && !waiters.front().told) {
@@ -33,13 +35,32 @@ void KeyBoard::leave(const Digest& id, std::uint64_t waiter) {
 
 void KeyBoard::announce_refusal(const Digest& id) {
   const std::lock_guard lock(mutex_);
-  queues_[id].refusing = true;
+  ++queues_[id].refusals;
+}
+
+void KeyBoard::withdraw_refusal(const Digest& id) {
+  const std::lock_guard lock(mutex_);
+  const auto found = queues_.find(id);
+  HOLDFAST_ASSERT(found != queues_.end() && found->second.refusals > 0);
+  Queue& queue = found->second;
+  if (--queue.refusals > 0) return;
+  if (queue.waiters.empty()) {
+    queues_.erase(found);
+  } else if (!queue.waiters.front().told) {
+    queue.waiters.front().wake(nullptr);  // it came too late to be told, and asks from now on
+  }
+}
+
+bool KeyBoard::refusal_announced(const Digest& id) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = queues_.find(id);
+  return found != queues_.end() && found->second.refusals > 0;
 }
 
 bool KeyBoard::asks(const Digest& id, std::uint64_t waiter) const {
   const std::lock_guard lock(mutex_);
   const auto found = queues_.find(id);
-  if (found == queues_.end() || found->second.refusing) return false;
+  if (found == queues_.end() || found->second.refusals > 0) return false;
   const std::deque<Waiter>& waiters = found->second.waiters;
   return !waiters.empty() && waiters.front().name == waiter && !waiters.front().told;
 }
@@ -48,13 +69,10 @@ void KeyBoard::wake(const Digest& id, const std::shared_ptr<const SharedAnswer>&
   const std::lock_guard lock(mutex_);
   const auto found = queues_.find(id);
   if (found == queues_.end()) return;
-  Queue& queue = found->second;
-  queue.refusing = false;
-  for (Waiter& waiter : queue.waiters) {
+  for (Waiter& waiter : found->second.waiters) {
     waiter.told = waiter.told || answer;
     waiter.wake(answer);
   }
-  if (queue.waiters.empty()) queues_.erase(found);
 }
 
 bool KeyBoard::awaited(const Digest& id) const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "holdfast/base/assert.h"
 
@@ -11,6 +12,22 @@ namespace {
 constexpr std::uint64_t no_limit = std::numeric_limits<std::uint64_t>::max();
 
 constexpr std::uint64_t not_closed = std::numeric_limits<std::uint64_t>::max();
+
+/// The options of `general` for one of its destinations. What that connects with is `general`'s,
+/// too: it alone is kept in step with its files.
+UpstreamConfig newest(const UpstreamConfig& general, std::vector<EndpointConfig> endpoints) {
+  const auto secure = std::ranges::find_if(
+      general.endpoints, [](const auto& endpoint) { return endpoint.credentials != nullptr; });
+  for (EndpointConfig& endpoint : endpoints) {
+    if (endpoint.credentials && secure != general.endpoints.end()) {
+      endpoint.credentials = secure->credentials;
+    }
+  }
+  UpstreamConfig its = general;
+  its.dynamic = false;
+  its.endpoints = std::move(endpoints);
+  return its;
+}
 
 }  // namespace
 
@@ -184,21 +201,17 @@ void SharedUpstreams::apply(const Config& config, TimePoint now) {
       shared = std::make_shared<SharedUpstream>(upstream, now, listener_);
     }
   }
+  dynamic_.clear();
+  for (const auto& [name, upstream] : config.upstreams) {
+    if (upstream.dynamic) dynamic_.emplace(name, upstream);
+  }
   for (auto& [key, destination] : destinations_) {
     const auto shared = destination.shared.lock();
     if (!shared) continue;
     const auto found = config.upstreams.find(shared->name());
     if (found == config.upstreams.end()) continue;
-    UpstreamConfig its = found->second;
-    // What they connect with is the newer one's: it alone is kept in step with its files.
-    const auto secure = std::ranges::find_if(
-        its.endpoints, [](const auto& endpoint) { return endpoint.credentials != nullptr; });
-    for (EndpointConfig& endpoint : destination.endpoints) {
-      if (endpoint.credentials && secure != its.endpoints.end()) {
-        endpoint.credentials = secure->credentials;
-      }
-    }
-    its.endpoints = destination.endpoints;
+    const UpstreamConfig its = newest(found->second, destination.endpoints);
+    destination.endpoints = its.endpoints;
     shared->reconfigure(its, now);
   }
   for (const RouteConfig& route : config.routes) {
@@ -215,8 +228,12 @@ std::shared_ptr<SharedUpstream> SharedUpstreams::destination(const UpstreamConfi
   Destination& known = destinations_[config.name + " " + std::string(authority)];
   auto shared = known.shared.lock();
   if (!shared) {
-    shared = std::make_shared<SharedUpstream>(config, now);
-    known = {shared, config.endpoints};
+    // The worker that asks may not have seen the newest configuration yet.
+    const auto found = dynamic_.find(config.name);
+    const UpstreamConfig its =
+        found == dynamic_.end() ? config : newest(found->second, config.endpoints);
+    shared = std::make_shared<SharedUpstream>(its, now);
+    known = {shared, its.endpoints};
   }
   return shared;
 }

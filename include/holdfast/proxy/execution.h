@@ -160,6 +160,7 @@ class Execution final : private Keeper {
   std::uint32_t attempt_ = 1;
   bool claimed_ = false;
   bool released_ = false;
+  bool announced_ = false;  // to the board, that this gives the key back
   bool answer_complete_ = false;
   bool fenced_ = false;
   bool yields_ = false;  // the key is being given up: no renewal may follow that

@@ -47,9 +47,12 @@ class KeyBoard {
   /// False at a limit.
   bool wait(const Digest& id, std::uint64_t waiter, Wake wake);
   void leave(const Digest& id, std::uint64_t waiter);
-  /// The key is about to be given back, because the upstream refused: until wake(), which must
-  /// follow, nobody who waits asks the store, which would give out the key again.
+  /// The key is about to be given back, because the upstream refused: until this is withdrawn,
+  /// which must follow behind wake(), nobody who waits begins to ask the store, which would give
+  /// out the key again. Several owners may be on their way out at one time.
   void announce_refusal(const Digest& id);
+  void withdraw_refusal(const Digest& id);
+  bool refusal_announced(const Digest& id) const;
   /// True for the waiter who asks the store on behalf of all: the oldest. Nobody does while they
   /// are about to be told.
   bool asks(const Digest& id, std::uint64_t waiter) const;
@@ -75,7 +78,7 @@ class KeyBoard {
   };
   struct Queue {
     std::deque<Waiter> waiters;
-    bool refusing = false;  // a refusal is announced
+    int refusals = 0;  // announced
   };
   mutable std::mutex mutex_;
   std::map<Digest, Queue> queues_;

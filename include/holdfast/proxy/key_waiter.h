@@ -27,7 +27,9 @@ class KeyWaiter {
   /// Completes when it was woken since the last call (true), or at the deadline (false).
   runtime::Wait until_woken(TimePoint deadline);
   /// What the upstream refused the other request with, if that is how it ended.
-  const SharedAnswer* answer() const { return state_->answer.get(); }
+  std::shared_ptr<const SharedAnswer> answer() const { return state_->answer; }
+  /// True if it is about to be woken, by an owner that gives the key back.
+  bool soon_told() const { return board_.refusal_announced(id_); }
 
  private:
   /// Apart, because a wake-up may be on its way when the waiter goes.

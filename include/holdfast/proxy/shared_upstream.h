@@ -147,6 +147,7 @@ class SharedUpstreams {
     std::vector<EndpointConfig> endpoints;
   };
   std::map<std::string, Destination, std::less<>> destinations_;
+  std::map<std::string, UpstreamConfig, std::less<>> dynamic_;  // as last applied
 };
 
 }  // namespace holdfast::proxy

@@ -309,6 +309,21 @@ TEST_CASE("a reload keeps the destinations that are covered still, their breaker
   }
 }
 
+TEST_CASE("a destination that is made while a worker has yet to adopt a reload has its options") {
+  ClusterFixture fixture;
+  auto before = fixture.generation(wildcard());
+  Config stricter = wildcard();
+  stricter.upstreams["api"].breaker.consecutive_failures = 1;
+  auto after = fixture.generation(stricter, before.get());
+  proxy::SharedUpstream& shared = route_to(*before, "app.internal:80")->cluster->shared();
+  proxy::Transitions transitions;
+  const auto permit = shared.acquire(fixture.world.now(), transitions);
+  REQUIRE(permit);
+  shared.record(*permit, policy::Breaker::Outcome::failure, {}, fixture.world.now(),
+                fixture.world.rng(), transitions);
+  CHECK(shared.breaker_state() == policy::BreakerState::open);
+}
+
 TEST_CASE(
     "destinations speak TLS by the credentials of the newest configuration, tunnels by none") {
   const auto credentials = [] {

@@ -158,6 +158,22 @@ TEST_CASE("the key is free before its owner knows: who waits shares the refusal 
   CHECK(status_of(third->received()) == 201);
 }
 
+TEST_CASE("who begins to wait while the key is given back shares the refusal, too") {
+  KeyedFixture fixture(waiting());
+  const auto owner = fixture.client_sends(keyed_post());
+  fixture.store.script(Command::claim, ScriptedStore::late(1s));
+  const auto waiter = fixture.client_sends(keyed_post());  // it is in progress, and hears so later
+  fixture.world.pass(500ms);
+  fixture.store.script(Command::release, ScriptedStore::late(2s));
+  fixture.upstream_answers(answer(429, "later"));
+  fixture.world.pass(2s - tick);
+  CHECK(waiter->received().empty());
+  fixture.world.pass(tick);
+  CHECK(status_of(owner->received()) == 429);
+  CHECK(status_of(waiter->received()) == 429);
+  CHECK(fixture.starts() == 1);
+}
+
 TEST_CASE("the key is not given back: who waits learns that, and asks again") {
   KeyedFixture fixture(waiting());
   const auto owner = fixture.client_sends(keyed_post());

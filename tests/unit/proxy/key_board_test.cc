@@ -136,6 +136,7 @@ TEST_CASE("while a refusal is announced nobody asks; who came in time is told, t
   CHECK_FALSE(board.asks(id, b));
   board.wake(id, std::make_shared<const SharedAnswer>());
   CHECK(woken == std::vector<std::uint64_t>{b});
+  board.withdraw_refusal(id);
   CHECK_FALSE(board.asks(id, b));
   const std::uint64_t c = wait(board, id, woken);
   CHECK_FALSE(board.asks(id, c));  // b is still there
@@ -153,12 +154,32 @@ TEST_CASE("a refusal that was announced and did not come about: the oldest asks 
   CHECK_FALSE(board.asks(id, a));
   board.wake(id, nullptr);
   CHECK(woken == std::vector<std::uint64_t>{a});
+  board.withdraw_refusal(id);
+  CHECK(woken == std::vector<std::uint64_t>{a, a});  // nothing is asked in vain for long
   CHECK(board.asks(id, a));
   board.leave(id, a);
   board.announce_refusal(id);
   board.leave(id, a);
-  board.wake(id, nullptr);
+  board.withdraw_refusal(id);
+  CHECK_FALSE(board.refusal_announced(id));
   CHECK_FALSE(board.awaited(id));
+}
+
+TEST_CASE("of two owners on their way out, the last one lets them ask again") {
+  KeyBoard board;
+  const Digest id = id_of(1);
+  std::vector<std::uint64_t> woken;
+  const std::uint64_t a = wait(board, id, woken);
+  board.announce_refusal(id);
+  board.announce_refusal(id);
+  board.wake(id, nullptr);
+  board.withdraw_refusal(id);
+  CHECK_FALSE(board.asks(id, a));
+  CHECK(board.refusal_announced(id));
+  CHECK(woken == std::vector<std::uint64_t>{a});
+  board.withdraw_refusal(id);
+  CHECK(woken == std::vector<std::uint64_t>{a, a});
+  CHECK(board.asks(id, a));
 }
 
 TEST_CASE("threads that come, wake, keep and go leave an empty board") {
