@@ -19,12 +19,12 @@ bool istarts_with(std::string_view text, std::string_view prefix) {
 /// Fields that mean one delivery or one caller, by their name or how it begins.
 bool is_never_stored(std::string_view name) {
   constexpr std::string_view names[] = {
-      "Age",         "Alt-Svc",          "Authentication-Info", "Content-Length",
-      "Retry-After", "Server-Timing",    "Idempotency-Status",  "Idempotent-Replayed",
-      "traceparent", "WWW-Authenticate", "X-Request-Id",        "tracestate",
+      "Age",         "Alt-Svc",          "Authentication-Info", "Content-Length", "Retry-After",
+      "traceparent", "WWW-Authenticate", "X-Request-Id",        "tracestate",     "Server-Timing",
   };
   constexpr std::string_view beginnings[] = {"Proxy-", "RateLimit", "X-RateLimit"};
-  return std::any_of(std::begin(names), std::end(names),
+  return tells_of_execution(name) ||
+         std::any_of(std::begin(names), std::end(names),
                      [&](std::string_view never) { return iequals(name, never); }) ||
          std::any_of(std::begin(beginnings), std::end(beginnings),
                      [&](std::string_view beginning) { return istarts_with(name, beginning); });
@@ -40,6 +40,10 @@ void append_line(std::string& text, std::string_view name, std::string_view valu
 }
 
 }  // namespace
+
+bool tells_of_execution(std::string_view name) {
+  return iequals(name, "Idempotency-Status") || iequals(name, "Idempotent-Replayed");
+}
 
 std::string stored_head(const Fields& fields, StoredCookies cookies, WallTime now) {
   std::string text;
@@ -60,11 +64,8 @@ std::string stored_head(const Fields& fields, StoredCookies cookies, WallTime no
 std::string shared_head(const Fields& fields) {
   std::string text;
   for (const Field& field : fields) {
-    // Those who wait are told "released", and no word of another holdfast beside it.
-    const bool of_others =
-        iequals(field.name, "Idempotency-Status") || iequals(field.name, "Idempotent-Replayed");
     const bool framing = field.id == FieldName::content_length;
-    if (framing || of_others || ends_here(fields, field)) continue;
+    if (framing || tells_of_execution(field.name) || ends_here(fields, field)) continue;
     append_line(text, field.name, field.value);
   }
   return text;

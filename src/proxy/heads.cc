@@ -7,6 +7,7 @@
 #include "holdfast/base/text_writer.h"
 #include "holdfast/http/date.h"
 #include "holdfast/http/problem.h"
+#include "holdfast/http/stored_head.h"
 
 namespace holdfast::proxy {
 namespace {
@@ -195,11 +196,6 @@ void append_max_forwards(TextWriter& out, const http::RequestHead& request) {
   }
 }
 
-bool is_idempotency_status(const Field& field) {
-  return field.id == FieldName::other &&
-         (iequals(field.name, "Idempotency-Status") || iequals(field.name, "Idempotent-Replayed"));
-}
-
 void append_idempotency(TextWriter& out, std::string_view status, std::string_view key) {
   if (!status.empty()) append_field(out, "Idempotency-Status", status);
   if (!key.empty()) out.append("Idempotency-Key: \"").append(key).append("\"\r\n");
@@ -283,7 +279,7 @@ void append_downstream_head(std::string& text, const http::ResponseHead& respons
     if (http::is_hop_by_hop(field.id) && field.id != FieldName::proxy_authenticate) continue;
     if (named.contains(field)) continue;
     // What another holdfast said of its execution; the client is told of ours.
-    if (!edits.idempotency_status.empty() && is_idempotency_status(field)) continue;
+    if (!edits.idempotency_status.empty() && http::tells_of_execution(field.name)) continue;
     append_field(out, field.name, field.value);
   }
   if (!response.fields.has(FieldName::date)) {

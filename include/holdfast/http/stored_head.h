@@ -25,8 +25,12 @@ enum class StoredCookies : bool { dropped, kept };
 /// The fields of a completed record. Date is added if there is none.
 std::string stored_head(const Fields& fields, StoredCookies cookies, WallTime now);
 
+/// True for Idempotency-Status and Idempotent-Replayed: what a holdfast says of an execution. Where
+/// one behind another has said so, too, the nearer one's word holds.
+bool tells_of_execution(std::string_view name);
+
 /// The fields of an answer that several requests get at once and nobody keeps: all but those of the
-/// connection and of the framing.
+/// connection, of the framing and of an execution.
 std::string shared_head(const Fields& fields);
 
 /// The fields of a tombstone: where the result is (Location), and which it was (ETag).

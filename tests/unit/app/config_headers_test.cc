@@ -38,7 +38,7 @@ TEST_CASE("nothing may depend on a header that no request has") {
             .empty());
 }
 
-TEST_CASE("what is wrong in two ways is told as both, and crooked tables are no concern of names") {
+TEST_CASE("crooked tables are no concern of names") {
   const std::string errors = errors_of("route = 1\nupstream = [1]\ndefaults = 2\n");
   CHECK(errors.find("no request has") == std::string::npos);
   CHECK(errors_of(with_route("match = { headers = 1 }\ntimeout = 1\n"

@@ -100,6 +100,16 @@ TEST_CASE("Set-Cookie is stored where that is asked for") {
         "Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n" + some_date);
 }
 
+TEST_CASE("what is shared leaves out the connection, the framing and another holdfast's word") {
+  CHECK(shared_head(fields_of({{"Retry-After", "7"},
+                               {"idempotency-status", "replayed"},
+                               {"Content-Length", "3"},
+                               {"Connection", "X-Hop"},
+                               {"X-Hop", "1"},
+                               {"Idempotent-Replayed", "true"},
+                               {"Set-Cookie", "a=b"}})) == "Retry-After: 7\r\nSet-Cookie: a=b\r\n");
+}
+
 TEST_CASE("a tombstone keeps Location and ETag only") {
   CHECK(tombstone_head(fields_of({{"Content-Type", "text/plain"},
                                   {"location", "/charges/1"},

@@ -174,6 +174,21 @@ TEST_CASE("who begins to wait while the key is given back shares the refusal, to
   CHECK(fixture.starts() == 1);
 }
 
+TEST_CASE("who has been told and reads slowly waits for nothing any more") {
+  KeyedFixture fixture(waiting());
+  const auto owner = fixture.client_sends(keyed_post());
+  const auto slow = fixture.client_sends(keyed_post());
+  CHECK(fixture.seen.key_waiters == 1);
+  slow->take_at_most(0);
+  fixture.upstream_answers(answer(429, "later"));
+  CHECK(status_of(owner->received()) == 429);
+  CHECK(slow->received().empty());
+  CHECK(fixture.seen.key_waiters == 0);
+  slow->take_everything();
+  fixture.world.settle();
+  CHECK(status_of(slow->received()) == 429);
+}
+
 TEST_CASE("the key is not given back: who waits learns that, and asks again") {
   KeyedFixture fixture(waiting());
   const auto owner = fixture.client_sends(keyed_post());
